@@ -1,0 +1,1 @@
+"""Kernels: one folder per operation, its plain form beside the fast one."""

@@ -1,0 +1,1 @@
+"""Records: reading, checking, splitting and sharding proteins and their texts."""

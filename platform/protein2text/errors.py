@@ -1,0 +1,164 @@
+"""Every error a user can cause. Each says what happened, where, the value, the limit and the remedy.
+
+ProteinToTextError
+├── ConfigError              a YAML key or value that does not fit
+├── RecordError              one bad record
+│   ├── InvalidResidue       a letter outside the encoder's alphabet
+│   ├── EmptySequence        no residues at all
+│   └── SequenceTooLong      more residues than the limit
+├── MissingFile              a path that is not there
+├── MissingWeights           base weights that cannot be found
+├── CorruptCheckpoint        a file that differs from its manifest
+├── ResumeMismatch           a run name used again with another configuration
+├── ResourcesUnavailable     a job larger than the cluster
+├── LeakError                test proteins or texts among the training records
+└── ServiceError             a service that does not answer as it should
+
+Errors cross Ray processes, so every class hands all its fields to ``super().__init__``: an exception that cannot be
+rebuilt from ``args`` reaches the driver as something else.
+"""
+
+
+class ProteinToTextError(Exception):
+    """Root of the errors that this product raises on purpose."""
+
+
+class ConfigError(ProteinToTextError):
+    """A configuration that does not fit: which file, which key, and why."""
+
+    def __init__(self, path: str, key: str, message: str) -> None:
+        super().__init__(path, key, message)
+        self.path, self.key, self.message = path, key, message
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.key}: {self.message}"
+
+
+class RecordError(ProteinToTextError):
+    """One record that cannot be used; in a large run it is quarantined with this text as the reason."""
+
+    def __init__(self, record: str, place: str, value: str, limit: str, remedy: str) -> None:
+        super().__init__(record, place, value, limit, remedy)
+        self.record, self.place, self.value, self.limit, self.remedy = record, place, value, limit, remedy
+
+    def __str__(self) -> str:
+        return f"{self.record}, {self.place}: {self.value}; {self.limit}. {self.remedy}"
+
+
+class InvalidResidue(RecordError):
+    """A letter that the encoder's alphabet does not hold; it is never replaced by a guess."""
+
+    def __init__(self, record: str, position: int, letter: str, alphabet: str) -> None:
+        ProteinToTextError.__init__(self, record, position, letter, alphabet)
+        self.record, self.position, self.letter, self.alphabet = record, position, letter, alphabet
+
+    def __str__(self) -> str:
+        return (
+            f"{self.record}, residue {self.position}: {self.letter!r} is not an amino-acid letter; allowed are "
+            f"{self.alphabet}. Correct the sequence, or write X for an unknown residue."
+        )
+
+
+class EmptySequence(RecordError):
+    """A protein without residues."""
+
+    def __init__(self, record: str) -> None:
+        ProteinToTextError.__init__(self, record)
+        self.record = record
+
+    def __str__(self) -> str:
+        return f"{self.record}, sequence: 0 residues; at least 1 is needed. Give the amino-acid sequence or a FASTA record."
+
+
+class SequenceTooLong(RecordError):
+    """A protein above the configured length; nothing is cut in silence."""
+
+    def __init__(self, record: str, num_residues: int, max_residues: int) -> None:
+        ProteinToTextError.__init__(self, record, num_residues, max_residues)
+        self.record, self.num_residues, self.max_residues = record, num_residues, max_residues
+
+    def __str__(self) -> str:
+        return (
+            f"{self.record}, sequence: {self.num_residues} residues; the limit is max_residues={self.max_residues}. "
+            f"Raise max_residues if memory allows, or submit one domain of the protein."
+        )
+
+
+class MissingFile(ProteinToTextError):
+    """A path that does not exist."""
+
+    def __init__(self, path: str, purpose: str, remedy: str) -> None:
+        super().__init__(path, purpose, remedy)
+        self.path, self.purpose, self.remedy = path, purpose, remedy
+
+    def __str__(self) -> str:
+        return f"{self.path} does not exist; it was to be read as {self.purpose}. {self.remedy}"
+
+
+class MissingWeights(ProteinToTextError):
+    """Base weights that are neither in a local folder nor to be had from the hub."""
+
+    def __init__(self, source: str, problem: str, remedy: str) -> None:
+        super().__init__(source, problem, remedy)
+        self.source, self.problem, self.remedy = source, problem, remedy
+
+    def __str__(self) -> str:
+        return f"Weights {self.source!r}: {self.problem}. {self.remedy}"
+
+
+class CorruptCheckpoint(ProteinToTextError):
+    """A model folder or checkpoint that is not what its manifest says."""
+
+    def __init__(self, folder: str, file: str, problem: str, remedy: str) -> None:
+        super().__init__(folder, file, problem, remedy)
+        self.folder, self.file, self.problem, self.remedy = folder, file, problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.file}: {self.problem}. {self.remedy}"
+
+
+class ResumeMismatch(ProteinToTextError):
+    """A run name used again with another configuration."""
+
+    def __init__(self, run: str, key: str, saved: str, current: str) -> None:
+        super().__init__(run, key, saved, current)
+        self.run, self.key, self.saved, self.current = run, key, saved, current
+
+    def __str__(self) -> str:
+        return (
+            f"Run {self.run!r} exists with {self.key}={self.saved}, now {self.key}={self.current}. "
+            f"Choose another name, restore the old value, or remove the run's folder."
+        )
+
+
+class ResourcesUnavailable(ProteinToTextError):
+    """A job that the cluster can never place."""
+
+    def __init__(self, demand: str, supply: str, remedy: str) -> None:
+        super().__init__(demand, supply, remedy)
+        self.demand, self.supply, self.remedy = demand, supply, remedy
+
+    def __str__(self) -> str:
+        return f"The job needs {self.demand}, the cluster has {self.supply}. {self.remedy}"
+
+
+class LeakError(ProteinToTextError):
+    """Test proteins or texts that also stand among the training records."""
+
+    def __init__(self, split: str, problem: str, remedy: str) -> None:
+        super().__init__(split, problem, remedy)
+        self.split, self.problem, self.remedy = split, problem, remedy
+
+    def __str__(self) -> str:
+        return f"Split {self.split}: {self.problem}. {self.remedy}"
+
+
+class ServiceError(ProteinToTextError):
+    """A service that could not be reached or did not answer as expected."""
+
+    def __init__(self, url: str, problem: str, remedy: str) -> None:
+        super().__init__(url, problem, remedy)
+        self.url, self.problem, self.remedy = url, problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.problem}. {self.remedy}"

@@ -1,0 +1,1 @@
+"""Evaluation with controls, baselines and intervals."""

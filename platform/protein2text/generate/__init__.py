@@ -1,0 +1,1 @@
+"""Engines that turn prompts and latents into text."""

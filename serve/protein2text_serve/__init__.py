@@ -1,0 +1,1 @@
+"""Ray Serve deployments of a Protein2Text model."""
