@@ -1,0 +1,186 @@
+"""One YAML file is one run: what it holds, how files extend each other, and where their paths lead."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from protein2text.base_config import Config
+from protein2text.data.data_config import DataConfig
+from protein2text.errors import ConfigError, MissingFile
+from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.models.config import ModelConfig
+from protein2text.train.stage_config import StageConfig
+
+RUN_VERSION = 1
+PRESETS = Path(__file__).with_name("presets")
+STAGES = ("alignment", "instruction")
+
+
+class ScalingConfig(Config):
+    """How a training stage is spread over a Ray cluster."""
+
+    num_workers: int = Field(default=1, ge=1)
+    """Data-parallel workers; the global batch does not depend on it."""
+    cpus_per_worker: float = Field(default=1, gt=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    zero_stage: int = Field(default=2, ge=1, le=3)
+    """DeepSpeed ZeRO: 1 shards optimiser states, 2 also gradients, 3 also parameters (arXiv:1910.02054)."""
+
+
+class TrackingConfig(Config):
+    """Where runs are recorded and under which name the model is registered (MLflow)."""
+
+    uri: str = "sqlite:///{run}/mlflow.db"
+    """A database; ``{run}`` stands for the run's folder, a relative SQLite path for one under the working directory."""
+    experiment: str = "protein2text"
+    model_name: str = "protein2text"
+
+    @model_validator(mode="after")
+    def _is_a_database_or_server(self) -> "TrackingConfig":
+        if not self.uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:", "databricks")):
+            raise ValueError(
+                f"uri={self.uri!r} is neither a database nor a server; MLflow's file stores keep no model registry. "
+                f"Write sqlite:///FILE, a database URL or https://SERVER"
+            )
+        return self
+
+
+class RunConfig(Config):
+    """A whole run, both stages; every path in it is absolute, since Ray's workers change directory."""
+
+    version: int = Field(default=RUN_VERSION, ge=RUN_VERSION, le=RUN_VERSION)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run and of its folder; the same name again resumes it."""
+    output: str = "runs"
+    """Folder that holds run folders."""
+    seed: int = 0
+    model: ModelConfig
+    data: DataConfig
+    alignment: StageConfig
+    instruction: StageConfig
+    scaling: ScalingConfig = ScalingConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_become_absolute(cls, values: Any) -> Any:
+        return _absolute_paths(values) if isinstance(values, dict) else values
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, OUTPUT/NAME."""
+        return Path(self.output) / self.name
+
+    def stage(self, name: str) -> StageConfig:
+        """Settings of a stage.
+
+        Raises:
+            ConfigError: the name is not a stage.
+        """
+        if name not in STAGES:
+            raise ConfigError(self.name, "stage", f"{name!r} is not a stage; stages are {' and '.join(STAGES)}")
+        return self.alignment if name == "alignment" else self.instruction
+
+    def save(self, path: Path) -> None:
+        """Write the resolved configuration as YAML that ``load_run`` reads back to an equal object."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def presets() -> list[str]:
+    """Names of the run files that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_run(source: str | Path, overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Read a run.
+
+    Args:
+        source: a preset's name, or the path of a YAML file. A file may begin with ``extends: NAME_OR_PATH``; its own
+            keys win, section by section (lists are replaced whole). A relative ``extends`` path starts at the file.
+        overrides: nested mapping laid over the file in the same way.
+
+    Raises:
+        MissingFile: no such file or preset.
+        ConfigError: broken YAML, an unknown key (the nearest known one is named) or a value that does not fit.
+    """
+    values = _merged(_read(_find(str(source), Path.cwd()), ()), overrides or {})
+    return RunConfig.parse(values, path=str(source))
+
+
+def _find(source: str, beside: Path) -> Path:
+    if source in presets():
+        return PRESETS / f"{source}.yaml"
+    path = (beside / Path(source).expanduser()).resolve()
+    if not path.is_file():
+        raise MissingFile(
+            str(path), "a run configuration", f"Name a YAML file or one of the presets {', '.join(presets())}."
+        )
+    return path
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's mapping laid over that of the file it extends; ``seen`` are the files that led here."""
+    if path in seen:
+        raise ConfigError(str(path), "extends", f"the chain comes back to itself: {' -> '.join(map(str, seen))}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(str(path), f"line {line}", f"not readable as YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "file", f"not readable as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(str(path), "file", f"holds {type(values).__name__}; a run is a mapping such as `extends: tiny`")
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read(_find(str(base), path.parent), (*seen, path)), values)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _absolute(path: Any) -> Any:
+    return str(Path(path).expanduser().absolute()) if isinstance(path, str) else path
+
+
+def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """The same mapping with absolute paths; values of a wrong type are left for validation to name."""
+    values = {key: value.model_dump() if isinstance(value, Config) else value for key, value in values.items()}
+    values["output"] = _absolute(values.get("output", "runs"))
+    data = values.get("data")
+    if isinstance(data, dict):
+        corpus, split = data.get("corpus"), data.get("split")
+        changed = {"corpus": [_absolute(path) for path in corpus]} if isinstance(corpus, list) else {}
+        values["data"] = {**data, **changed, **({"split": _absolute(split)} if split is not None else {})}
+    model = values.get("model")
+    if isinstance(model, dict):
+        values["model"] = {**model, **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model}}
+    tracking = values.get("tracking", {})
+    if isinstance(tracking, dict):
+        uri = tracking.get("uri", TrackingConfig.model_fields["uri"].default)
+        values["tracking"] = {**tracking, "uri": _absolute_uri(uri, f"{values['output']}/{values.get('name')}")}
+    return values
+
+
+def _absolute_source(base_model: Any) -> Any:
+    """Make a local folder absolute; a hub id (``owner/name``) or ``preset:`` stays, unless such a folder exists here."""
+    source = base_model.get("source") if isinstance(base_model, dict) else None
+    if isinstance(source, str) and (source.startswith((".", "/", "~")) or Path(source).is_dir()):
+        return {**base_model, "source": _absolute(source)}
+    return base_model
+
+
+def _absolute_uri(uri: Any, run_folder: str) -> Any:
+    if not isinstance(uri, str):
+        return uri
+    prefix = "sqlite:///"
+    uri = uri.replace("{run}", run_folder)
+    return prefix + _absolute(uri.removeprefix(prefix)) if uri.startswith(prefix) else uri

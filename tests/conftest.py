@@ -1,0 +1,48 @@
+"""Fixtures shared by the whole suite; the only place that reads the environment variable of the test data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TEST_DATA_VARIABLE = "PROTEIN2TEXT_TEST_DATA"
+"""Names a folder with ``data/`` (real files) and ``golden/`` (recorded results of the reference implementation)."""
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a model hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Ray's workers inherit it; two of them share two cores
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def _test_data(folder: str) -> Path:
+    root = os.environ.get(TEST_DATA_VARIABLE)
+    if not root:
+        pytest.skip(f"{TEST_DATA_VARIABLE} is not set: this test reads real files that are not part of the repository")
+    path = Path(root).resolve() / folder
+    assert path.is_dir(), f"{TEST_DATA_VARIABLE}={root} has no folder {folder!r}"
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real UniProt, QA and PMC files; the test is skipped where there is none."""
+    return _test_data("data")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of results recorded from the reference implementation; the test is skipped where there is none."""
+    return _test_data("golden")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh working directory, so that relative outputs (``runs/``) never land in the checkout."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
