@@ -1,0 +1,64 @@
+"""Configuration of one training stage and of the workers that run it. Light imports: the run configuration reads this."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from protein2text.base_config import Config
+
+Stage = Literal["alignment", "instruction"]
+"""Alignment trains the bridge on descriptions; instruction tuning trains the bridge and LoRA on questions and answers."""
+
+
+class StageConfig(Config):
+    """One stage: what a step is, how the learning rate moves, and what fits on a worker at once."""
+
+    epochs: int = Field(gt=0)
+    """Passes over the records; batches run across the seam between two passes."""
+    global_batch: int = Field(gt=0)
+    """Records per optimizer step, exact for any number of workers."""
+    learning_rate: float = Field(gt=0)
+    """Peak, reached at the end of the warm-up."""
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the optimizer steps spent rising linearly from zero."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients of a larger global L2 norm are scaled down to it."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward pass; trained weights and their optimizer state are always float32."""
+    max_length: int = Field(default=2048, gt=0)
+    """Longest record in decoder positions, latents included; longer ones are left out and named in the log."""
+    micro_batch_tokens: int = Field(default=8192, gt=0)
+    """Decoder positions one worker holds at once."""
+    micro_batch_residues: int = Field(default=16384, gt=0)
+    """Residues one worker holds at once."""
+    checkpoint_interval_steps: int = Field(default=100, gt=0)
+    """Optimizer steps between two checkpoints: the most that a lost worker can cost."""
+    keep_checkpoints: int = Field(default=2, gt=0)
+    """Newest checkpoints kept; two, so that a damaged one has a predecessor."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Stop, and end the schedule, after this many optimizer steps."""
+
+    @model_validator(mode="after")
+    def one_record_fits(self) -> Self:
+        if self.micro_batch_tokens < self.max_length:
+            raise ValueError(
+                f"micro_batch_tokens={self.micro_batch_tokens} cannot hold a record of max_length={self.max_length}; "
+                f"raise the first or lower the second"
+            )
+        return self
+
+
+class ScalingConfig(Config):
+    """How many workers train, what each holds, and how their state is split."""
+
+    num_workers: int = Field(default=1, gt=0)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    """Zero trains on CPU over gloo; any GPU trains over NCCL."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO: 0 replicates, 1 splits optimizer state, 2 also gradients, 3 also weights."""
+    max_restarts: int = Field(default=3, ge=0)
+    """Times a run restarts from its newest good checkpoint after losing a worker."""
