@@ -11,22 +11,11 @@ from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.config import ModelConfig
-from protein2text.train.stage_config import StageConfig
+from protein2text.train.stage_config import ScalingConfig, StageConfig
 
 RUN_VERSION = 1
 PRESETS = Path(__file__).with_name("presets")
 STAGES = ("alignment", "instruction")
-
-
-class ScalingConfig(Config):
-    """How a training stage is spread over a Ray cluster."""
-
-    num_workers: int = Field(default=1, ge=1)
-    """Data-parallel workers; the global batch does not depend on it."""
-    cpus_per_worker: float = Field(default=1, gt=0)
-    gpus_per_worker: float = Field(default=0, ge=0)
-    zero_stage: int = Field(default=2, ge=1, le=3)
-    """DeepSpeed ZeRO: 1 shards optimiser states, 2 also gradients, 3 also parameters (arXiv:1910.02054)."""
 
 
 class TrackingConfig(Config):
@@ -134,7 +123,9 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "file", f"not readable as YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(str(path), "file", f"holds {type(values).__name__}; a run is a mapping such as `extends: tiny`")
+        raise ConfigError(
+            str(path), "file", f"holds {type(values).__name__}; a run is a mapping such as `extends: tiny`"
+        )
     base = values.pop("extends", None)
     return values if base is None else _merged(_read(_find(str(base), path.parent), (*seen, path)), values)
 
@@ -162,7 +153,10 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
         values["data"] = {**data, **changed, **({"split": _absolute(split)} if split is not None else {})}
     model = values.get("model")
     if isinstance(model, dict):
-        values["model"] = {**model, **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model}}
+        values["model"] = {
+            **model,
+            **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model},
+        }
     tracking = values.get("tracking", {})
     if isinstance(tracking, dict):
         uri = tracking.get("uri", TrackingConfig.model_fields["uri"].default)
