@@ -1,7 +1,6 @@
 """Fixtures shared by the whole suite; the only place that reads the environment variable of the test data."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def repository() -> Path:
 
 
 @pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh working directory, so that relative outputs (``runs/``) never land in the checkout."""
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path

@@ -165,7 +165,7 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute_source(base_model: Any) -> Any:
-    """Make a local folder absolute; a hub id (``owner/name``) or ``preset:`` stays, unless such a folder exists here."""
+    """Make a local folder absolute; a hub id (``owner/name``) or ``preset:`` stays, unless it is a folder here."""
     source = base_model.get("source") if isinstance(base_model, dict) else None
     if isinstance(source, str) and (source.startswith((".", "/", "~")) or Path(source).is_dir()):
         return {**base_model, "source": _absolute(source)}
