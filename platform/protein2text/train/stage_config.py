@@ -1,4 +1,4 @@
-"""Configuration of one training stage and of the workers that run it. Light imports: the run configuration reads this."""
+"""Configuration of one training stage and of its workers. Light imports: the run configuration reads this."""
 
 from typing import Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from protein2text.base_config import Config
 
 Stage = Literal["alignment", "instruction"]
-"""Alignment trains the bridge on descriptions; instruction tuning trains the bridge and LoRA on questions and answers."""
+"""Alignment trains the bridge on descriptions; instruction tuning the bridge and LoRA on questions and answers."""
 
 
 class StageConfig(Config):
