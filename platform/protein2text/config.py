@@ -10,7 +10,7 @@ from protein2text.base_config import Config
 from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.models.config import ModelConfig
+from protein2text.models.model_config import ModelConfig
 from protein2text.train.stage_config import ScalingConfig, StageConfig
 
 RUN_VERSION = 1
