@@ -5,7 +5,8 @@ ProteinToTextError
 ├── RecordError              one bad record
 │   ├── InvalidResidue       a letter outside the encoder's alphabet
 │   ├── EmptySequence        no residues at all
-│   └── SequenceTooLong      more residues than the limit
+│   ├── SequenceTooLong      more residues than the limit
+│   └── UnusableRecord       any other defect, with a reason code to count by
 ├── MissingFile              a path that is not there
 ├── MissingWeights           base weights that cannot be found
 ├── CorruptCheckpoint        a file that differs from its manifest
@@ -37,6 +38,9 @@ class ConfigError(ProteinToTextError):
 class RecordError(ProteinToTextError):
     """One record that cannot be used; in a large run it is quarantined with this text as the reason."""
 
+    reason = "bad_record"
+    """The code under which refused records are counted."""
+
     def __init__(self, record: str, place: str, value: str, limit: str, remedy: str) -> None:
         super().__init__(record, place, value, limit, remedy)
         self.record, self.place, self.value, self.limit, self.remedy = record, place, value, limit, remedy
@@ -48,9 +52,12 @@ class RecordError(ProteinToTextError):
 class InvalidResidue(RecordError):
     """A letter that the encoder's alphabet does not hold; it is never replaced by a guess."""
 
+    reason = "invalid_residue"
+
     def __init__(self, record: str, position: int, letter: str, alphabet: str) -> None:
         ProteinToTextError.__init__(self, record, position, letter, alphabet)
         self.record, self.position, self.letter, self.alphabet = record, position, letter, alphabet
+        self.value = letter
 
     def __str__(self) -> str:
         return (
@@ -62,9 +69,12 @@ class InvalidResidue(RecordError):
 class EmptySequence(RecordError):
     """A protein without residues."""
 
+    reason = "empty_sequence"
+
     def __init__(self, record: str) -> None:
         ProteinToTextError.__init__(self, record)
         self.record = record
+        self.value = "0 residues"
 
     def __str__(self) -> str:
         return f"{self.record}, sequence: 0 residues; at least 1 is needed. Give the amino-acid sequence or a FASTA record."
@@ -73,9 +83,12 @@ class EmptySequence(RecordError):
 class SequenceTooLong(RecordError):
     """A protein above the configured length; nothing is cut in silence."""
 
+    reason = "too_long"
+
     def __init__(self, record: str, num_residues: int, max_residues: int) -> None:
         ProteinToTextError.__init__(self, record, num_residues, max_residues)
         self.record, self.num_residues, self.max_residues = record, num_residues, max_residues
+        self.value = f"{num_residues} residues"
 
     def __str__(self) -> str:
         return (
@@ -162,3 +175,12 @@ class ServiceError(ProteinToTextError):
 
     def __str__(self) -> str:
         return f"{self.url}: {self.problem}. {self.remedy}"
+
+
+class UnusableRecord(RecordError):
+    """A record refused by a reader; ``reason`` is the code under which the funnel counts it."""
+
+    def __init__(self, reason: str, record: str, place: str, value: str, limit: str, remedy: str) -> None:
+        ProteinToTextError.__init__(self, reason, record, place, value, limit, remedy)
+        self.reason, self.record, self.place = reason, record, place
+        self.value, self.limit, self.remedy = value, limit, remedy

@@ -65,7 +65,8 @@ def parse_proteins(text: str, *, record: str = "input", max_residues: int | None
     if not text.lstrip().startswith(">"):
         raise RecordError(record, "first line", "text before the first '>'", "FASTA starts with '>'", "Remove that text.")
     proteins = []
-    for number, (title, sequence) in enumerate(SimpleFastaParser(io.StringIO(text.lstrip())), start=1):
+    records = SimpleFastaParser(io.StringIO(text.lstrip()))  # type: ignore[no-untyped-call]
+    for number, (title, sequence) in enumerate(records, start=1):
         name = accession_of(title) or f"{record} record {number}"
         proteins.append(Protein(name, clean_sequence(sequence, record=name, max_residues=max_residues)))
     return proteins

@@ -1,0 +1,169 @@
+"""Ingest: source files to record shards, with everything that was refused beside them.
+
+Ray reads and parses in parallel; the process that called writes the shards, so that they lie in one place whatever
+nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it there is no corpus.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+
+from protein2text.data.corpus_writer import CorpusWriter
+from protein2text.data.parsing import cut_entries, parse_entries
+from protein2text.data.readers.formats import detect, expand
+from protein2text.data.records import ROWS_PER_BLOCK, corpus_checksum, load_card
+from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[dict[str, Any]], None]
+"""Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What an ingest made; ``rows`` = ``records`` + ``quarantined``, always."""
+
+    output: str
+    rows: int
+    records: int
+    quarantined: int
+    reasons: dict[str, int]
+    checksum: str
+    seconds: float
+    already_done: bool
+    """The folder held the finished corpus of the same sources, and nothing was done."""
+
+
+def ingest(sources: list[str], output: str, *, max_residues: int, progress: Progress | None = None) -> IngestSummary:
+    """Read sources into a corpus folder.
+
+    Args:
+        sources: files, or folders of files, plain or gzipped, in the formats of ``readers.formats``.
+        output: corpus folder; a half one, left by a killed ingest, is begun anew.
+        max_residues: longer proteins are quarantined.
+        progress: told the counts after every block.
+
+    Raises:
+        MissingFile: a source is not there.
+        ConfigError: a source is in no known format, or the output folder holds something else.
+        ResumeMismatch: the folder holds a finished corpus of other sources or another limit.
+        CorruptCheckpoint: the folder holds the finished corpus, and it was altered.
+    """
+    started = time.monotonic()
+    files = expand(sources)
+    names = Counter(path.name for path in files)
+    inputs = [
+        {
+            "name": path.name if names[path.name] == 1 else f"{path.parent.name}/{path.name}",
+            "format": detect(path),
+            **_fingerprint(path),
+        }
+        for path in files
+    ]
+    folder = Path(output).resolve()
+    if (folder / "card.json").exists():
+        return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
+    _clear_half_corpus(folder)
+    tasks = [
+        {"path": str(path), "format": item["format"], "source": item["name"]}
+        for path, item in zip(files, inputs, strict=True)
+    ]
+    writer = CorpusWriter(folder)
+    with _ray_data_in_order():
+        outcomes = (
+            ray.data.from_items(tasks, override_num_blocks=len(tasks))
+            .map_batches(cut_entries, batch_size=1, batch_format="pyarrow")
+            .repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
+            .map_batches(
+                partial(parse_entries, max_residues=max_residues), batch_size=ROWS_PER_BLOCK, batch_format="pyarrow"
+            )
+        )
+        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=ROWS_PER_BLOCK):
+            writer.add(table)
+            if progress is not None:
+                counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
+                progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
+    card = writer.finish(inputs, max_residues)
+    if not writer.num_records:
+        logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
+    return _summary(folder, card, time.monotonic() - started, False)
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
+    """The card of a finished corpus, if it was made of the same sources under the same limit and is still whole."""
+    card = load_card(folder)
+    saved = {"max_residues": card["max_residues"], "sources": [_source_key(item) for item in card["sources"]]}
+    current = {"max_residues": max_residues, "sources": [_source_key(item) for item in inputs]}
+    for key, value in saved.items():
+        if current[key] != value:
+            raise ResumeMismatch(str(folder), key, str(value), str(current[key]))
+    if corpus_checksum(folder) != card["checksum"]:
+        remedy = "Remove the folder and ingest again."
+        raise CorruptCheckpoint(str(folder), "records", "the shards differ from the card's checksum", remedy)
+    logger.info("%s holds the finished corpus of these sources already; nothing to do", folder)
+    return card
+
+
+def _source_key(item: dict[str, Any]) -> str:
+    return f"{item['name']} (sha256 {item['sha256'][:12]})"
+
+
+def _clear_half_corpus(folder: Path) -> None:
+    """Make the folder ready: what a killed ingest left is removed, anything else is left alone and refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    strangers = [item.name for item in folder.iterdir() if item.name not in {"records", "quarantine", "download"}]
+    if strangers := [name for name in strangers if not name.endswith(".tmp")]:
+        raise ConfigError(str(folder), "output", f"holds {strangers[0]!r}, no corpus; choose an empty folder")
+    half = [path for kind in ("records", "quarantine") for path in (folder / kind).glob("part-*.parquet*")]
+    for path in half:
+        path.unlink()
+    if half:
+        logger.warning("%s: removed %d shards of an ingest that did not finish", folder, len(half))
+
+
+@contextmanager
+def _ray_data_in_order() -> Iterator[None]:
+    """A running Ray (joined, or started and stopped here) whose datasets keep their order."""
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else max(4, os.cpu_count() or 1), log_to_driver=False)
+    context = ray.data.DataContext.get_current()
+    before = context.execution_options.preserve_order, context.enable_progress_bars
+    context.execution_options.preserve_order, context.enable_progress_bars = True, False
+    try:
+        yield
+    finally:
+        context.execution_options.preserve_order, context.enable_progress_bars = before
+        if started_here:
+            ray.shutdown()
+
+
+def _summary(folder: Path, card: dict[str, Any], seconds: float, already_done: bool) -> IngestSummary:
+    counts = card["counts"]
+    return IngestSummary(
+        output=str(folder),
+        rows=counts["rows"],
+        records=counts["records"],
+        quarantined=counts["quarantined"],
+        reasons=card["reasons"],
+        checksum=card["checksum"],
+        seconds=seconds,
+        already_done=already_done,
+    )

@@ -1,0 +1,220 @@
+"""The stored form of a record: one row of a Parquet shard, with a version.
+
+A record holds one or two proteins and either a description (``text``), one question with its answer (``messages``), or
+neither (a protein without text). Null says unknown; an empty list of facts says known to have none.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from protein2text.errors import CorruptCheckpoint, MissingFile, RecordError
+from protein2text.proteins import Protein
+
+if TYPE_CHECKING:
+    import ray.data
+
+RECORD_VERSION = 1
+ROWS_PER_BLOCK = 256
+"""Rows of one Ray Data block: a corpus read as it lies is one or two blocks, and one worker does all the work."""
+PLACEHOLDER = "<protein_sequence>"
+"""Stands in a question's text for one protein, in the order of ``proteins``."""
+
+_PROTEIN = pa.struct(
+    [("accession", pa.string()), ("sequence", pa.string()), ("length", pa.int32()), ("checksum", pa.string())]
+)
+_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+RECORD_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("proteins", pa.list_(_PROTEIN)),
+        ("text", pa.string()),
+        ("messages", pa.list_(_MESSAGE)),
+        ("question_kind", pa.string()),
+        ("facts", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("provenance", pa.string()),
+    ],
+    metadata={"protein2text.record_version": str(RECORD_VERSION)},
+)
+QUARANTINE_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("source", "place", "record", "reason", "value", "message")],
+    metadata={"protein2text.record_version": str(RECORD_VERSION)},
+)
+
+
+class ProteinEntry(TypedDict):
+    """A protein as stored: residues upper case, ``length`` in residues, ``checksum`` the SHA-256 of the sequence."""
+
+    accession: str
+    sequence: str
+    length: int
+    checksum: str
+
+
+class Message(TypedDict):
+    """One turn of a conversation; ``role`` is ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+class Record(TypedDict):
+    """One row; the fields of ``RECORD_SCHEMA``."""
+
+    record_id: str
+    proteins: list[ProteinEntry]
+    text: str | None
+    messages: list[Message] | None
+    question_kind: str | None
+    facts: list[str] | None
+    source: str
+    provenance: str | None
+
+
+def make_record(
+    record_id: str,
+    proteins: Sequence[Protein],
+    *,
+    source: str,
+    text: str | None = None,
+    messages: list[Message] | None = None,
+    question_kind: str | None = None,
+    facts: list[str] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Record:
+    """A record of checked proteins; ``provenance`` is stored as JSON without its empty fields."""
+    entries: list[ProteinEntry] = [
+        {
+            "accession": protein.accession,
+            "sequence": protein.sequence,
+            "length": len(protein),
+            "checksum": protein.checksum,
+        }
+        for protein in proteins
+    ]
+    kept = {key: value for key, value in (provenance or {}).items() if value not in (None, "", [], ())}
+    return {
+        "record_id": record_id,
+        "proteins": entries,
+        "text": text,
+        "messages": messages,
+        "question_kind": question_kind,
+        "facts": facts,
+        "source": source,
+        "provenance": json.dumps(kept, sort_keys=True, ensure_ascii=False) if kept else None,
+    }
+
+
+def write_shard(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file (zstd) that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".tmp")
+    pq.write_table(table, part, compression="zstd", row_group_size=1024)
+    os.replace(part, path)
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """Write JSON that is either whole or not there."""
+    part = path.with_name(path.name + ".tmp")
+    part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def load_card(folder: str | Path) -> dict[str, Any]:
+    """Read a corpus's card: its presence says that the ingest finished.
+
+    Raises:
+        MissingFile: no such corpus, or an ingest that was stopped before its end.
+        CorruptCheckpoint: written by another version.
+    """
+    path = Path(folder) / "card.json"
+    if not path.is_file():
+        raise MissingFile(
+            str(path), "the card of a finished corpus", "Run `protein2text data ingest SOURCE --output DIR` to its end."
+        )
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if card.get("version") != RECORD_VERSION:
+        problem = f"version {card.get('version')} where this program reads {RECORD_VERSION}"
+        raise CorruptCheckpoint(str(folder), "card.json", problem, "Ingest the sources again.")
+    return card
+
+
+def record_shards(folder: str | Path) -> list[str]:
+    """Absolute paths of a finished corpus's shards, in order.
+
+    Raises:
+        CorruptCheckpoint: a shard that the card names is missing.
+    """
+    card = load_card(folder)
+    root = Path(folder).resolve()
+    paths = [root / "records" / name for name in card["shards"]["records"]]
+    for path in paths:
+        if not path.is_file():
+            raise CorruptCheckpoint(str(folder), f"records/{path.name}", "it is missing", "Ingest the sources again.")
+    return [str(path) for path in paths]
+
+
+def iter_local(dirs: Sequence[str | Path], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Records of finished corpora as plain rows, in this process: for planning and evaluation, not for big corpora.
+
+    Args:
+        dirs: corpus folders, read in this order.
+        columns: fields to read; all when None.
+
+    Raises:
+        RecordError: two corpora hold the same record id, which would train or count one of them twice.
+    """
+    wanted = list(columns) if columns is not None else RECORD_SCHEMA.names
+    rows: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
+    for folder in dirs:
+        for row in _rows(folder, sorted({*wanted, "record_id"}, key=RECORD_SCHEMA.names.index)):
+            other = seen.setdefault(row["record_id"], str(folder))
+            if other != str(folder):
+                raise RecordError(
+                    row["record_id"],
+                    "record_id",
+                    f"stands in {other} and in {folder}",
+                    "an id names one record",
+                    "Ingest the sources into one corpus, or leave one of the two out.",
+                )
+            rows.append({name: row[name] for name in wanted})
+    return rows
+
+
+def _rows(folder: str | Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    for path in record_shards(folder):
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
+            yield from batch.to_pylist()
+
+
+def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
+    """Records of finished corpora as a Ray dataset of small blocks; the caller sets ``preserve_order`` if it needs it.
+
+    Raises:
+        MissingFile: a folder holds no finished corpus.
+    """
+    import ray.data  # here, so that planning and evaluation read records without Ray
+
+    paths = [path for folder in dirs for path in record_shards(folder)]
+    return ray.data.read_parquet(paths, schema=RECORD_SCHEMA).repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
+
+
+def row_bytes(row: dict[str, Any]) -> bytes:
+    """Canonical JSON of a row: what the corpus checksum is made of, whatever way the rows lie in shards."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def corpus_checksum(folder: str | Path) -> str:
+    """SHA-256 of a corpus's records, read from its shards; equal to the card's unless a shard was altered."""
+    digest = hashlib.sha256()
+    for row in _rows(folder, RECORD_SCHEMA.names):
+        digest.update(row_bytes(row))
+    return digest.hexdigest()
