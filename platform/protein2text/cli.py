@@ -1,0 +1,327 @@
+"""The ``protein2text`` command. Results go to stdout, progress and messages to stderr.
+
+Every command imports what it needs when it runs, so that ``--help`` answers at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protein2text import __version__
+from protein2text.cli_common import (
+    EXIT_RUNTIME,
+    Json,
+    OneLineErrors,
+    at_work,
+    is_verbose,
+    plain,
+    print_json,
+    print_result,
+    stderr,
+    wait_for_interrupt,
+)
+from protein2text.cli_data import data_app
+from protein2text.errors import MissingFile
+
+if TYPE_CHECKING:
+    from protein2text.demo import DemoPlan
+
+DEMO_RUN = Path("runs/demo")
+"""Folder that ``protein2text demo`` writes and ``protein2text serve`` looks for."""
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data")
+
+RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show logs, and tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Ask a protein in plain language: train, judge, version and serve Protein2Text models on Ray.
+
+    [bold]Start here[/bold]
+
+    protein2text doctor                   what this machine can run
+
+    protein2text demo                     the whole chain on a synthetic corpus, in minutes
+
+    protein2text serve                    keep the demo's model up
+
+    protein2text ask "What does this protein bind?" --protein my.fasta
+    """
+    from protein2text.cli_display import log_to
+
+    log_to(stderr(), verbose=verbose)
+
+
+@app.command()
+def demo(
+    ctx: typer.Context,
+    output: Annotated[Path, typer.Option(help="Folder that holds run folders.")] = DEMO_RUN.parent,
+    as_json: Json = False,
+) -> None:
+    """Run the whole chain on the synthetic sample corpus: data, training, evaluation, registry, service, questions.
+
+    Finished stages are skipped when it runs again; delete the run's folder to begin anew.
+
+    [bold]Example[/bold]
+
+    protein2text demo --output /data/runs
+    """
+    from protein2text.demo import sample_demo
+
+    _run_demo(sample_demo(output), ctx, as_json)
+
+
+@app.command("demo-real")
+def demo_real(
+    ctx: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(help="Folder with uniprot/human_function.tsv and qa/microbiome_benchmark.json.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder that holds run folders.")] = DEMO_RUN.parent,
+    as_json: Json = False,
+) -> None:
+    """Run the same chain on real proteins. The tiny model cannot learn biology in minutes; the report says so.
+
+    [bold]Example[/bold]
+
+    protein2text demo-real /data/proteins
+    """
+    from protein2text.demo import real_demo
+
+    _run_demo(real_demo(data, output), ctx, as_json)
+
+
+def _run_demo(plan: "DemoPlan", ctx: typer.Context, as_json: bool) -> None:
+    from protein2text.demo import report, run
+
+    outcome = run(plan, stderr(), verbose=is_verbose(ctx))
+    if as_json:
+        print_json(outcome.as_dict())
+    else:
+        report(outcome, Console())
+
+
+@app.command()
+def train(
+    ctx: typer.Context,
+    run_file: RunFile,
+    stage: Annotated[str, typer.Option(help="alignment, instruction, or both in turn.")] = "both",
+    as_json: Json = False,
+) -> None:
+    """Train a run's stages on Ray; the same run again resumes it.
+
+    [bold]Examples[/bold]
+
+    protein2text train my-run.yaml
+
+    protein2text train my-run.yaml --stage instruction
+    """
+    from protein2text.config import STAGES, load_run
+
+    config = load_run(run_file)
+    stages = STAGES if stage == "both" else (stage,)
+    for name in stages:
+        config.stage(name)
+    from protein2text.train.run import train_stage
+
+    results = {}
+    for name in stages:
+        with at_work(ctx, name, worker_cpus=config.scaling.num_workers * config.scaling.cpus_per_worker) as (
+            row,
+            on_event,
+        ):
+            results[name] = train_stage(config, name, on_event=on_event)
+            row.note = f"{results[name].steps} steps, loss {results[name].final_loss:.3f}"
+    print_result({name: plain(result) for name, result in results.items()}, as_json)
+
+
+@app.command()
+def evaluate(
+    ctx: typer.Context,
+    run_file: RunFile,
+    model: Annotated[str, typer.Option(help="Model folder or models:/NAME@ALIAS; by default the run's own.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Folder of the report; by default the run's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a model on its run's test split, beside its controls and baselines.
+
+    [bold]Example[/bold]
+
+    protein2text evaluate my-run.yaml --model models:/protein2text@champion --output reports/champion
+    """
+    from protein2text.config import load_run
+
+    config = load_run(run_file)
+    from protein2text.evaluate.run import evaluate as judge
+
+    model = model or str(config.folder / "instruction" / "model")
+    folder = str((output or config.folder / "evaluation").absolute())
+    with at_work(ctx, "evaluation") as (row, on_event):
+        result = judge(model, config, folder, on_event=on_event)
+        row.note = result.verdict
+    print_result(plain(result), as_json)
+
+
+@app.command()
+def register(
+    run_file: RunFile,
+    model: Annotated[Path | None, typer.Option(help="Model folder; by default the run's own.")] = None,
+    alias: Annotated[str, typer.Option(help="Alias given to the new version.")] = "champion",
+    as_json: Json = False,
+) -> None:
+    """Make a trained model a version in the registry, with its evaluation report.
+
+    [bold]Example[/bold]
+
+    protein2text register my-run.yaml --alias challenger
+    """
+    from protein2text.config import load_run
+
+    config = load_run(run_file)
+    from protein2text.registry import register as add_version
+
+    report = config.folder / "evaluation" / "report.json"
+    version = add_version(
+        str(model or config.folder / "instruction" / "model"),
+        name=config.tracking.model_name,
+        alias=alias,
+        tracking_uri=config.tracking.uri,
+        run_id=None,
+        report_json=str(report) if report.is_file() else None,
+    )
+    print_result({"name": config.tracking.model_name, "version": version, "alias": alias}, as_json)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Argument(help="Model folder or models:/NAME@ALIAS; by default the champion of --run.")
+    ] = "",
+    run: Annotated[Path, typer.Option(help="Run folder whose registry and champion are served.")] = DEMO_RUN,
+    tracking_uri: Annotated[str, typer.Option(help="Registry database; by default that of --run.")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 finds a free one.")] = 8000,
+) -> None:
+    """Serve a model over HTTP, in OpenAI's shape, until interrupted.
+
+    [bold]Examples[/bold]
+
+    protein2text serve --run runs/demo
+
+    protein2text serve models:/protein2text@champion --tracking-uri sqlite:////data/mlflow.db --port 9000
+    """
+    if not model or (model.startswith("models:") and not tracking_uri):
+        from protein2text.config import load_run
+
+        config = load_run(run / "run.yaml")
+        model = model or f"models:/{config.tracking.model_name}@champion"
+        tracking_uri = tracking_uri or config.tracking.uri
+    from protein2text_serve.run import start, stop
+
+    service = start(model, tracking_uri=tracking_uri or None, host=host, port=port)
+    typer.echo(f"serving {model} at {service.url}; stop with Ctrl-C", err=True)
+    typer.echo(service.url)
+    wait_for_interrupt()
+    stop(service)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in plain language.")],
+    protein: Annotated[
+        list[str], typer.Option(help="Residues, a FASTA file, or - for standard input; give two for a pair.")
+    ],
+    url: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8000",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a running service about a protein.
+
+    [bold]Examples[/bold]
+
+    protein2text ask "What does this protein bind?" --protein insulin.fasta
+
+    protein2text ask "Where is it found?" --protein MALWMRLLPLLALLALWGPDPAAA --json
+    """
+    sequences = [_read_protein(text) for text in protein]
+    from protein2text_serve.client import ask as send
+
+    answer = send(url, sequences, question, max_tokens=max_tokens)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        typer.echo(answer.text)
+
+
+@app.command()
+def doctor(
+    output: Annotated[Path, typer.Option(help="Folder whose disk is measured.")] = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Say what this machine can run, what is missing, and how to get it. Exit 0 when the CPU path works.
+
+    [bold]Example[/bold]
+
+    protein2text doctor --json
+    """
+    from protein2text.doctor import examine
+
+    examination = examine(output.absolute())
+    if as_json:
+        print_json(examination.as_dict())
+    else:
+        table = Table("", "found", "how to get it", box=None, pad_edge=False)
+        marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "missing": "[red]missing[/red]"}
+        for finding in examination.findings:
+            table.add_row(f"{marks[finding.status]} {finding.name}", finding.detail, finding.remedy)
+        Console(soft_wrap=False).print(table)
+        typer.echo("ready: the CPU path works" if examination.healthy else "not ready: see 'missing' above")
+    raise typer.Exit(0 if examination.healthy else EXIT_RUNTIME)
+
+
+def _read_protein(text: str) -> str:
+    """Check one ``--protein`` and give its residues.
+
+    Raises:
+        RecordError: no protein, or not exactly one.
+        MissingFile: it looks like a path and is none.
+    """
+    from protein2text.proteins import parse_protein
+
+    if text == "-":
+        return parse_protein(typer.get_text_stream("stdin").read(), record="standard input").sequence
+    path = Path(text)
+    if "." in path.name or "/" in text:
+        if not path.is_file():
+            raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
+        return parse_protein(path.read_text(encoding="utf-8"), record=text).sequence
+    return parse_protein(text, record="--protein").sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    app(args=arguments, prog_name="protein2text")

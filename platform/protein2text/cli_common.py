@@ -1,0 +1,100 @@
+"""What the commands share: exit codes, options, and how results and progress are shown."""
+
+import json
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError
+
+if TYPE_CHECKING:
+    from protein2text.cli_display import OnEvent, StageDisplay
+
+EXIT_RUNTIME = 1
+EXIT_USAGE = 2
+USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
+"""Errors that another command line or another file would have avoided."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+class OneLineErrors(TyperGroup):
+    """Turns the product's own errors into one line on stderr and an exit code; anything else is a bug and is shown."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            known = _known(error)
+            if known is None:
+                raise
+            if ctx.params.get("verbose"):
+                traceback.print_exception(error)
+            typer.echo(f"protein2text: {known}", err=True)
+            raise typer.Exit(EXIT_USAGE if isinstance(known, USAGE_ERRORS) else EXIT_RUNTIME) from None
+
+
+def _known(error: BaseException) -> ProteinToTextError | None:
+    """The product's own error in an exception: itself, or what Ray wrapped on its way from a worker."""
+    inner = getattr(error, "cause", None)
+    if isinstance(inner, ProteinToTextError):
+        return inner
+    return error if isinstance(error, ProteinToTextError) else None
+
+
+def stderr() -> Console:
+    """Where progress and messages go."""
+    return Console(stderr=True)
+
+
+def is_verbose(ctx: typer.Context) -> bool:
+    """Whether ``--verbose`` stands before the command."""
+    return bool(ctx.find_root().params.get("verbose"))
+
+
+@contextmanager
+def at_work(ctx: typer.Context, stage: str, *, worker_cpus: float = 1) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
+    """Ray and a progress display around one stage; yields its row and the callback for its events."""
+    from protein2text.cli_display import Display
+    from protein2text.cli_ray import ray_cluster
+
+    verbose = is_verbose(ctx)
+    with ray_cluster(worker_cpus, verbose=verbose), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
+        yield row
+
+
+def plain(result: Any) -> dict[str, Any]:
+    """A result object as a mapping."""
+    return dict(asdict(result))
+
+
+def print_json(result: Any) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(result, ensure_ascii=False, default=str))
+
+
+def print_result(result: dict[str, Any], as_json: bool) -> None:
+    """A result on stdout, as JSON or one line per value."""
+    if as_json:
+        print_json(result)
+        return
+    for key, value in result.items():
+        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict) else value}")
+
+
+def wait_for_interrupt() -> None:
+    """Return on Ctrl-C or a termination signal."""
+    signalled = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: signalled.set())
+    while not signalled.wait(1.0):
+        pass

@@ -1,0 +1,90 @@
+"""``protein2text data``: make corpora and splits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protein2text.cli_common import Json, at_work, plain, print_result
+
+data_app = typer.Typer(no_args_is_help=True, help="Make corpora and splits.", rich_markup_mode="rich")
+
+
+@data_app.command("sample")
+def data_sample(
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
+    seed: Annotated[int, typer.Option(help="Another seed is another world.")] = 0,
+) -> None:
+    """Write the synthetic sample corpus, in the file formats of real sources. It is not biology.
+
+    [bold]Example[/bold]
+
+    protein2text data sample sample
+    """
+    from protein2text.data.sample import write_sample
+
+    write_sample(output, seed=seed)
+    typer.echo(str(output))
+
+
+@data_app.command("ingest")
+def data_ingest(
+    ctx: typer.Context,
+    output: Annotated[Path, typer.Option(help="Corpus folder to write.")],
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, or folders of files.")
+    ] = None,
+    max_residues: Annotated[int, typer.Option(min=1, help="Longer proteins are quarantined, never cut.")] = 4096,
+    as_json: Json = False,
+) -> None:
+    """Read proteins with their texts or questions into a corpus; what is refused lies in quarantine with its reason.
+
+    UniProt tables, flat files, XML, REST JSON, FASTA and question JSON are told apart by their content.
+
+    [bold]Examples[/bold]
+
+    protein2text data ingest uniprot.tsv questions.json --output corpus
+    """
+    if not sources:
+        raise typer.BadParameter("name at least one file or folder", param_hint="SOURCE...")
+    from protein2text.data.ingest import ingest
+
+    with at_work(ctx, "ingest") as (row, on_event):
+        summary = ingest(sources, str(output.absolute()), max_residues=max_residues, progress=on_event)
+        row.note = f"{summary.records} records, {summary.quarantined} quarantined"
+    print_result(plain(summary), as_json)
+
+
+@data_app.command("split")
+def data_split(
+    ctx: typer.Context,
+    corpus: Annotated[list[str], typer.Argument(metavar="CORPUS...", help="Corpus folders.")],
+    output: Annotated[Path, typer.Option(help="Split folder to write.")],
+    kind: Annotated[
+        str, typer.Option(help="by_cluster (claims generalisation) or by_member (known families).")
+    ] = "by_cluster",
+    assignment: Annotated[Path | None, typer.Option(help="Table of accession, split, group; for by_member.")] = None,
+    test_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of proteins held out for testing.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Which clusters are held out.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Divide proteins into train, validation and test, and measure how near test lies to train.
+
+    [bold]Examples[/bold]
+
+    protein2text data split corpus --output split
+
+    protein2text data split corpus --output split --kind by_member --assignment assignment.tsv
+    """
+    from protein2text.data.split import split
+
+    with at_work(ctx, "split"):
+        summary = split(
+            [str(Path(folder).absolute()) for folder in corpus],
+            str(output.absolute()),
+            kind=kind,
+            assignment=None if assignment is None else str(assignment.absolute()),
+            test_share=test_share,
+            seed=seed,
+        )
+    print_result(plain(summary), as_json)

@@ -1,0 +1,116 @@
+"""What a person sees while a command works: bars on a terminal, plain lines elsewhere, always on stderr."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+OnEvent = Callable[[dict[str, Any]], None]
+"""Takes a stage's events: any of ``step``, ``num_steps``, ``loss``, ``message`` and other numbers to show."""
+
+PLAIN_INTERVAL_S = 10.0
+"""Without a terminal, a stage prints at most one line in this time."""
+_NOT_SHOWN = ("stage", "step", "num_steps", "message")
+
+
+@dataclass
+class StageDisplay:
+    """One stage's row; ``note`` becomes part of its closing line."""
+
+    name: str
+    started: float = field(default_factory=time.monotonic)
+    note: str = ""
+    last_plain: float = 0.0
+
+
+class Display:
+    """Rows of stages over one live display; stages that are known beforehand show as waiting."""
+
+    def __init__(self, console: Console, stages: tuple[str, ...] = ()) -> None:
+        self._console = console
+        self._width = max((len(name) for name in stages), default=0)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._tasks = {name: self._add(name) for name in stages}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[tuple[StageDisplay, OnEvent]]:
+        """Show a stage while its block runs; yields the row, for a closing note, and the callback for its events."""
+        task = self._task(name)
+        row = StageDisplay(name)
+        self._progress.start_task(task)
+        self._line(name, "started")
+        yield row, lambda event: self._show(task, row, event)
+        seconds = time.monotonic() - row.started
+        self._finish(task, row.note)
+        self._line(name, f"done in {seconds:.0f} s" + (f": {row.note}" if row.note else ""))
+
+    def skip(self, name: str, reason: str) -> None:
+        """Show that a stage has nothing to do."""
+        task = self._task(name)
+        self._progress.start_task(task)
+        self._finish(task, reason)
+        self._line(name, reason)
+
+    def _add(self, name: str) -> TaskID:
+        return self._progress.add_task(name, start=False, total=None, note="")
+
+    def _task(self, name: str) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._add(name)
+        return self._tasks[name]
+
+    def _finish(self, task: TaskID, note: str) -> None:
+        total = self._progress.tasks[self._progress.task_ids.index(task)].total or 1
+        self._progress.update(task, total=total, completed=total, note=note)
+
+    def _show(self, task: TaskID, row: StageDisplay, event: dict[str, Any]) -> None:
+        numbers = {key: value for key, value in event.items() if key not in _NOT_SHOWN and value is not None}
+        words = [str(event["message"])] if event.get("message") else []
+        words += [f"{key} {_short(value)}" for key, value in numbers.items()]
+        note = ", ".join(words)
+        step, num_steps = event.get("step"), event.get("num_steps")
+        self._progress.update(task, completed=step, total=num_steps, note=note)
+        if time.monotonic() - row.last_plain >= PLAIN_INTERVAL_S:
+            row.last_plain = time.monotonic()
+            counted = f"{step}/{num_steps} " if num_steps else ""
+            self._line(row.name, f"{counted}{note}".strip() or "working")
+
+    def _line(self, name: str, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{name:<{self._width}}  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def log_to(console: Console, *, verbose: bool) -> None:
+    """Send log records of this process to stderr: ours from INFO when verbose, everybody's from WARNING."""
+    handler = RichHandler(console=console, show_path=False, show_time=verbose, rich_tracebacks=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for name in ("protein2text", "protein2text_serve", "protein2text_kernels"):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
