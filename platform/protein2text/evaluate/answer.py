@@ -1,0 +1,154 @@
+"""Answers to requests: the model in this process, or one model per actor of a Ray Data pool."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+import torch
+from numpy.typing import NDArray
+
+from protein2text.errors import ResourcesUnavailable
+from protein2text.evaluate.controls import Request
+from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.models.chat import encode_prompt
+from protein2text.models.generation import Decoding
+from protein2text.models.protein_to_text import ProteinToText
+
+logger = logging.getLogger(__name__)
+
+Answerer = Callable[[Sequence[Request]], list[str]]
+"""Answers requests, in their order."""
+OnEvent = Callable[[dict[str, Any]], None]
+
+ROWS_PER_BLOCK = 128
+"""Requests of one Ray Data block; without it a small evaluation is one block and one actor does everything."""
+
+
+class ModelAnswerer:
+    """A loaded model that answers in batches bounded by tokens."""
+
+    def __init__(self, model_dir: str, config: EvaluationConfig) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = ProteinToText.from_pretrained(model_dir).to(device).eval()
+        self._config = config
+        self._settings = Decoding(
+            max_new_tokens=config.max_new_tokens, temperature=config.temperature, top_p=config.top_p, seed=config.seed
+        )
+
+    def __call__(self, requests: Sequence[Request]) -> list[str]:
+        prompts = [encode_prompt(self._model.tokenizer, request.messages) for request in requests]
+        latents = self._model.num_latents
+        sizes = [
+            (len(prompt) + len(request.sequences) * (latents - 1) + self._config.max_new_tokens, sum(map(len, request.sequences)))
+            for prompt, request in zip(prompts, requests, strict=True)
+        ]
+        answers = [""] * len(requests)
+        for batch in bounded_batches(sizes, (self._config.batch_tokens, self._config.batch_residues)):
+            texts = self._model.generate(
+                [prompts[place] for place in batch],
+                [list(requests[place].sequences) for place in batch],
+                settings=self._settings,
+            )
+            for place, text in zip(batch, texts, strict=True):
+                answers[place] = text.strip()
+        return answers
+
+
+def bounded_batches(sizes: Sequence[tuple[int, int]], limits: tuple[int, int]) -> Iterator[list[int]]:
+    """Places grouped, largest first, so that no group's tokens or residues sum above their limit.
+
+    Args:
+        sizes: tokens and residues of each request.
+        limits: tokens and residues of a batch; a single request above them stands alone.
+    """
+    batch: list[int] = []
+    tokens = residues = 0
+    for place in sorted(range(len(sizes)), key=lambda place: (-sizes[place][0], -sizes[place][1], place)):
+        more_tokens, more_residues = sizes[place]
+        if batch and (tokens + more_tokens > limits[0] or residues + more_residues > limits[1]):
+            yield batch
+            batch, tokens, residues = [], 0, 0
+        batch.append(place)
+        tokens, residues = tokens + more_tokens, residues + more_residues
+    if batch:
+        yield batch
+
+
+class _Actor:
+    """A Ray Data worker that loads the model once and answers blocks of requests."""
+
+    def __init__(self, model_dir: str, config: EvaluationConfig) -> None:
+        self._answerer = ModelAnswerer(model_dir, config)
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        answers = self._answerer([_decode(text) for text in batch["request"]])
+        return {"place": batch["place"], "answer": np.array(answers, dtype=object)}
+
+
+def _encode(request: Request) -> str:
+    return json.dumps(asdict(request))
+
+
+def _decode(text: str) -> Request:
+    fields = json.loads(text)
+    return Request(
+        item_id=fields["item_id"],
+        control=fields["control"],
+        messages=tuple(fields["messages"]),
+        sequences=tuple(fields["sequences"]),
+        accessions=tuple(fields["accessions"]),
+    )
+
+
+def answer_here(answerer: Answerer, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
+    """Answer in this process, reporting progress block by block."""
+    answers: list[str] = []
+    for start in range(0, len(requests), ROWS_PER_BLOCK):
+        answers += answerer(requests[start : start + ROWS_PER_BLOCK])
+        on_event({"stage": "evaluation", "step": len(answers), "num_steps": len(requests)})
+    return answers
+
+
+def answer_on_ray(model_dir: str, requests: Sequence[Request], config: EvaluationConfig, on_event: OnEvent) -> list[str]:
+    """Answer on a pool of actors, each of which holds the model once.
+
+    Raises:
+        ResourcesUnavailable: the cluster can never place the actors; said at once instead of waiting.
+    """
+    _require(config)
+    rows = [{"place": place, "request": _encode(request)} for place, request in enumerate(requests)]
+    dataset = ray.data.from_items(rows).repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
+    answered = dataset.map_batches(
+        _Actor,
+        fn_constructor_args=(model_dir, config),
+        compute=ray.data.ActorPoolStrategy(size=config.num_actors),
+        num_cpus=config.cpus_per_actor,
+        num_gpus=config.gpus_per_actor or None,
+        batch_size=None,
+    )
+    answers = [""] * len(requests)
+    num_done = 0
+    for batch in answered.iter_batches(batch_size=None, batch_format="numpy"):
+        for place, text in zip(batch["place"].tolist(), batch["answer"].tolist(), strict=True):
+            answers[place] = text
+        num_done += len(batch["place"])
+        on_event({"stage": "evaluation", "step": num_done, "num_steps": len(requests)})
+    return answers
+
+
+def _require(config: EvaluationConfig) -> None:
+    total = ray.cluster_resources()
+    demand = {"CPU": config.num_actors * config.cpus_per_actor + 1, "GPU": config.num_actors * config.gpus_per_actor}
+    for name, needed in demand.items():
+        if needed > total.get(name, 0):
+            raise ResourcesUnavailable(
+                f"{needed:g} {name} ({config.num_actors} actors, and 1 CPU for reading)",
+                f"{total.get(name, 0):g}",
+                "Lower evaluation.num_actors, or start Ray with more.",
+            )
+    logger.info("evaluation: %d actors of %g CPU and %g GPU", config.num_actors, config.cpus_per_actor, config.gpus_per_actor)

@@ -1,0 +1,36 @@
+"""Text scores, each with the signature under which it was computed."""
+
+import functools
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import sacrebleu
+from rouge_score import rouge_scorer
+
+ROUGE_SIGNATURE = f"rougeL|measure:f|stemmer:porter|tok:rouge-score|version:{version('rouge-score')}"
+"""rouge-score keeps [a-z0-9] only, so "IκBα" becomes "i b"; named here because other tools differ."""
+
+
+@functools.cache
+def _scorer() -> rouge_scorer.RougeScorer:
+    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+
+
+def rouge_l(prediction: str, gold: str) -> float:
+    """ROUGE-L F-measure (Lin 2004, as rouge-score computes it), 0 to 1."""
+    return float(_scorer().score(gold, prediction)["rougeL"].fmeasure)
+
+
+def bleu(predictions: Sequence[str], golds: Sequence[str]) -> float:
+    """Corpus BLEU by sacreBLEU, 0 to 100; one reference each. 0 for no pairs."""
+    if not predictions:
+        return 0.0
+    return float(sacrebleu.metrics.BLEU().corpus_score(list(predictions), [list(golds)]).score)
+
+
+@functools.cache
+def bleu_signature() -> str:
+    """sacreBLEU's own signature of ``bleu``."""
+    metric = sacrebleu.metrics.BLEU()
+    metric.corpus_score(["a"], [["a"]])
+    return f"BLEU|{metric.get_signature()}"
