@@ -28,7 +28,7 @@ from protein2text.cli_data import data_app
 from protein2text.errors import MissingFile
 
 if TYPE_CHECKING:
-    from protein2text.demo import DemoPlan
+    from protein2text.demo_plans import DemoPlan
 
 DEMO_RUN = Path("runs/demo")
 """Folder that ``protein2text demo`` writes and ``protein2text serve`` looks for."""
@@ -90,7 +90,7 @@ def demo(
 
     protein2text demo --output /data/runs
     """
-    from protein2text.demo import sample_demo
+    from protein2text.demo_plans import sample_demo
 
     _run_demo(sample_demo(output), ctx, as_json)
 
@@ -110,19 +110,20 @@ def demo_real(
 
     protein2text demo-real /data/proteins
     """
-    from protein2text.demo import real_demo
+    from protein2text.demo_plans import real_demo
 
     _run_demo(real_demo(data, output), ctx, as_json)
 
 
 def _run_demo(plan: "DemoPlan", ctx: typer.Context, as_json: bool) -> None:
-    from protein2text.demo import report, run
+    from protein2text.demo import run
+    from protein2text.demo_report import print_report
 
     outcome = run(plan, stderr(), verbose=is_verbose(ctx))
     if as_json:
         print_json(outcome.as_dict())
     else:
-        report(outcome, Console())
+        print_report(outcome, Console())
 
 
 @app.command()

@@ -19,8 +19,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_every_preset_loads_and_there_are_four() -> None:
-    assert presets() == ["protein2text-8b", "protein2text-8b-esm2-3b", "starter", "tiny"]
+def test_every_preset_loads() -> None:
+    assert presets() == ["protein2text-8b", "protein2text-8b-esm2-3b", "starter", "tiny", "tiny-real"]
     for name in presets():
         assert load_run(name).name == name
 
