@@ -326,3 +326,7 @@ def _read_protein(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     app(args=arguments, prog_name="protein2text")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The command line: help that teaches, one clear line per error, exit codes 0, 1 and 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from protein2text import __version__
+from protein2text.cli import app
+from protein2text.doctor import examine
+
+COMMANDS = (
+    ("demo",),
+    ("demo-real",),
+    ("data", "sample"),
+    ("data", "ingest"),
+    ("data", "split"),
+    ("train",),
+    ("evaluate",),
+    ("register",),
+    ("serve",),
+    ("ask",),
+    ("doctor",),
+)
+CLOSED_PORT = "http://127.0.0.1:9"
+
+runner = CliRunner()
+
+
+def words(text: str) -> str:
+    """Text without the borders and line breaks of a help page."""
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
+
+
+def error_line(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    assert "Traceback" not in stderr
+    assert len(lines) == 1, stderr
+    return lines[0]
+
+
+def test_help_names_every_command_and_teaches_by_example() -> None:
+    for words_of_command in COMMANDS:
+        result = runner.invoke(app, [*words_of_command, "--help"])
+        assert result.exit_code == 0
+        text = words(result.stdout)
+        assert f"Usage: root {' '.join(words_of_command)}" in text
+        assert "Example" in text
+        assert f"protein2text {' '.join(words_of_command)}" in text
+    top = words(runner.invoke(app, ["--help"]).stdout)
+    assert all(command[0] in top for command in COMMANDS)
+
+
+def test_help_answers_within_a_second_of_processor_time() -> None:
+    started = os.times()
+    done = subprocess.run([sys.executable, "-m", "protein2text.cli", "--help"], capture_output=True, check=True)
+    ended = os.times()
+    assert done.returncode == 0
+    assert (ended.children_user + ended.children_system) - (started.children_user + started.children_system) < 1.0
+
+
+def test_version_and_an_empty_command_line() -> None:
+    assert runner.invoke(app, ["--version"]).stdout.strip() == __version__
+    assert runner.invoke(app, []).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["train", "tiny", "--no-such-option"],
+        ["data", "ingest", "--output", "corpus"],
+        ["data", "ingest", "x.tsv"],
+        ["data", "split", "corpus", "--output", "s", "--test-share", "7"],
+        ["ask", "What?"],
+        ["serve", "--port", "many"],
+    ],
+)
+def test_wrong_usage_exits_2(workdir: Path, arguments: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert list(workdir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "absent.yaml"], ["absent.yaml does not exist", "starter, tiny"]),
+        (["train", "tiny", "--stage", "pretraining"], ["'pretraining' is not a stage", "alignment and instruction"]),
+        (["evaluate", "absent.yaml"], ["absent.yaml does not exist"]),
+        (["register", "absent.yaml"], ["absent.yaml does not exist"]),
+        (["serve", "--run", "nowhere"], ["nowhere/run.yaml does not exist"]),
+        (["demo-real", "nowhere"], ["nowhere/uniprot/human_function.tsv does not exist", "Name the folder"]),
+        (["ask", "What?", "--protein", "absent.fasta"], ["absent.fasta does not exist", "Give a FASTA file"]),
+        (["ask", "What?", "--protein", "MAJK"], ["residue 3", "'J'", "ACDEFGHIKLMNPQRSTVWYXBZUO"]),
+        (["ask", "What?", "--protein", ""], ["0 residues"]),
+        (["ask", "What?", "--protein", "-"], ["standard input", "0 residues"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(workdir: Path, arguments: list[str], parts: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    line = error_line(result.stderr)
+    assert all(part in line for part in parts), line
+    assert result.stdout == ""
+
+
+def test_an_unknown_key_names_file_section_and_nearest_key(workdir: Path) -> None:
+    (workdir / "mine.yaml").write_text("extends: tiny\nname: mine\nalignment: {epoch: 3}\n")
+    result = runner.invoke(app, ["train", "mine.yaml"])
+    assert result.exit_code == 2
+    line = error_line(result.stderr)
+    assert all(part in line for part in ("mine.yaml", "alignment", "'epoch'", "did you mean 'epochs'"))
+
+
+def test_no_service_is_one_line_and_exit_1() -> None:
+    result = runner.invoke(app, ["ask", "What?", "--protein", "MKV", "--url", CLOSED_PORT])
+    assert result.exit_code == 1
+    assert CLOSED_PORT in error_line(result.stderr)
+
+
+def test_verbose_adds_the_traceback(workdir: Path) -> None:
+    result = runner.invoke(app, ["--verbose", "train", "absent.yaml"])
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("protein2text: ")
+
+
+def test_doctor_says_the_same_as_json_and_as_text(tmp_path: Path) -> None:
+    expected = examine(tmp_path)
+    as_json = runner.invoke(app, ["doctor", "--json", "--output", str(tmp_path)])
+    assert as_json.exit_code == (0 if expected.healthy else 1)
+    found = json.loads(as_json.stdout)
+    assert [finding["name"] for finding in found["findings"]] == [finding.name for finding in expected.findings]
+    as_text = runner.invoke(app, ["doctor", "--output", str(tmp_path)])
+    assert all(finding.name in as_text.stdout for finding in expected.findings)
+
+
+def test_data_sample_writes_the_files_that_ingest_reads(workdir: Path) -> None:
+    result = runner.invoke(app, ["data", "sample", "world", "--seed", "3"])
+    assert (result.exit_code, result.stdout.strip()) == (0, "world")
+    assert {path.name for path in (workdir / "world").iterdir()} >= {"proteins.tsv", "questions.json", "assignment.tsv"}
+
+
+def test_the_demo_run_is_where_serve_looks_for_it() -> None:
+    from protein2text.cli import DEMO_RUN
+    from protein2text.demo_plans import sample_demo
+
+    assert sample_demo(DEMO_RUN.parent).config.folder == DEMO_RUN.absolute()
