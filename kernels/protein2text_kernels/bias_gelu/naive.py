@@ -1,0 +1,8 @@
+"""Plain form of `bias_gelu`."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bias_gelu(rows_SF: Tensor, bias_F: Tensor) -> Tensor:
+    return F.gelu(rows_SF + bias_F)

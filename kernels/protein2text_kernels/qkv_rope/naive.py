@@ -1,0 +1,15 @@
+"""Plain form of `qkv_rope`."""
+
+import torch
+from torch import Tensor
+
+
+def qkv_rope(qkv_S3HC: Tensor, cos_SC: Tensor, sin_SC: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    queries, keys, values = qkv_S3HC.unbind(1)
+    cos, sin = cos_SC[:, None], sin_SC[:, None]
+    return _rotate(queries * scale, cos, sin), _rotate(keys, cos, sin), values
+
+
+def _rotate(rows_SHC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    low, high = rows_SHC.chunk(2, dim=-1)
+    return rows_SHC * cos + torch.cat((-high, low), dim=-1) * sin

@@ -1,0 +1,39 @@
+"""Latents attend to their protein's residues and to themselves (K5)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from protein2text_kernels.ragged_cross_attention import naive
+
+
+def ragged_cross_attention(
+    queries_BKHC: Tensor, latent_keys_BKHC: Tensor, latent_values_BKHC: Tensor, residue_keys_SHC: Tensor,
+    residue_values_SHC: Tensor, *, cu_seqlens_B1: Tensor, lengths: Sequence[int], scale: float,
+) -> Tensor:  # fmt: skip
+    """Cross-attention of the perceiver resampler (Flamingo, arXiv:2204.14198) over packed proteins.
+
+    Keys and values come in two segments, residues and latents, so nobody concatenates them in memory; a protein without
+    residues is allowed and attends to its latents alone.
+
+    Args:
+        queries_BKHC: ``(B, K, H, C)`` proteins, latents, heads, channels; latent keys and values alike.
+        residue_keys_SHC: ``(S, H, C)`` packed rows of all proteins; values alike.
+        cu_seqlens_B1: int32 ``(B+1,)`` starts of the proteins, on the tensors' device.
+        lengths: residue rows per protein as Python ints, so that nothing waits for the device.
+        scale: multiplies the scores.
+
+    Returns:
+        ``(B, K, H, C)`` in the queries' dtype.
+
+    Raises:
+        ValueError: the lengths do not add up to S.
+    """
+    if sum(lengths) != residue_keys_SHC.shape[0] or len(lengths) != queries_BKHC.shape[0]:
+        raise ValueError(
+            f"lengths of {len(lengths)} proteins add up to {sum(lengths)}; the tensors hold {queries_BKHC.shape[0]} proteins "
+            f"and {residue_keys_SHC.shape[0]} residue rows"
+        )
+    return naive.ragged_cross_attention(
+        queries_BKHC, latent_keys_BKHC, latent_values_BKHC, residue_keys_SHC, residue_values_SHC, lengths, scale
+    )

@@ -1,0 +1,100 @@
+"""The language model behind the bridge: a transformers causal LM on packed rows, with LoRA through peft.
+
+Legend: T packed tokens, D decoder width, M supervised tokens, V vocabulary.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from protein2text.errors import MissingWeights
+from protein2text.models.attention import PACKED
+from protein2text.models.batches import TextBatch
+from protein2text.models.chat import Tokenizer
+from protein2text.models.model_config import DecoderConfig, LoraConfig
+from protein2text.models.sources import resolve_source
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The decoder's tokenizer.
+
+    Raises:
+        MissingWeights: it has no chat template or no end token, without which there is no dialogue.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
+        raise MissingWeights(str(path), "the tokenizer has no chat template or no end token", "Use an instruct model.")
+    return tokenizer
+
+
+class Decoder(nn.Module):
+    """A frozen causal language model; ``add_lora`` puts trainable adapters beside its linear layers."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        path = resolve_source(config.source, config.revision)
+        self.config = config
+        self.tokenizer = load_tokenizer(path)
+        self.language_model: Any = AutoModelForCausalLM.from_pretrained(
+            path, dtype=getattr(torch, config.dtype), attn_implementation=PACKED, use_safetensors=True, local_files_only=True
+        )
+        self.language_model.requires_grad_(False)
+        self.has_lora = False
+
+    @property
+    def width(self) -> int:
+        return int(self.language_model.get_input_embeddings().weight.shape[1])
+
+    def add_lora(self) -> None:
+        """Inject fresh adapters: A random, B zero, so that the model's answers do not change at first."""
+        if not self.has_lora:
+            inject_adapter_in_model(_peft_config(self.config.lora), self.language_model)
+            self.has_lora = True
+
+    def lora_state(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = get_peft_model_state_dict(self.language_model) if self.has_lora else {}
+        return state
+
+    def load_lora(self, state: dict[str, Tensor]) -> None:
+        """Set all adapters.
+
+        Raises:
+            MissingWeights: the names are not exactly those of this configuration.
+        """
+        self.add_lora()
+        wanted = set(self.lora_state())
+        if wanted != set(state):
+            odd = sorted(wanted ^ set(state))
+            raise MissingWeights("lora", f"adapter tensors differ: {', '.join(odd[:3])}", "Use the configuration they were trained with.")
+        set_peft_model_state_dict(self.language_model, state)
+
+    def logits(self, latents_LD: Tensor, text: TextBatch) -> Tensor:
+        """Next-token logits on the supervised rows only.
+
+        Args:
+            latents_LD: projected latents, all proteins' end to end, ``(B * K, D)``.
+            text: packed examples.
+
+        Returns:
+            ``(M, V)``.
+        """
+        embeddings_TD = self.language_model.get_input_embeddings()(text.ids_T)
+        spliced_TD = embeddings_TD.index_copy(0, text.latent_rows, latents_LD[text.latent_sources].to(embeddings_TD.dtype))
+        hidden_1TD = self.language_model.model(
+            inputs_embeds=spliced_TD[None], position_ids=text.positions_T[None], use_cache=False,
+            packed_cu_seqlens=text.cu_seqlens_N1, packed_lengths=text.lengths,
+        ).last_hidden_state  # fmt: skip
+        logits_MV: Tensor = self.language_model.lm_head(hidden_1TD[0, text.supervised_rows_M])
+        return logits_MV
+
+
+def _peft_config(config: LoraConfig) -> PeftLoraConfig:
+    return PeftLoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.target_modules),
+        bias="none", task_type="CAUSAL_LM",
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Turning prompts and latents into answers with transformers' ``generate``.
+
+Legend: K latents, D decoder width, N prompts, T tokens of the longest prompt.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from protein2text.base_config import Config
+from protein2text.models.chat import PROTEIN_ID
+from protein2text.models.decoder import Decoder
+
+
+class Decoding(Config):
+    """How an answer is drawn. Greedy unless a temperature is given."""
+
+    max_new_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.0, ge=0.0)
+    """0 is greedy."""
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    seed: int = 0
+
+
+def embed_prompt(decoder: Decoder, prompt: Sequence[int], latents_nKD: Tensor) -> Tensor:
+    """A prompt's token embeddings with its proteins' latents in place of the placeholders, ``(T, D)``."""
+    ids = torch.tensor(prompt, device=latents_nKD.device)
+    embeddings = decoder.language_model.get_input_embeddings()
+    pieces: list[Tensor] = []
+    begin = 0
+    for number, place in enumerate(torch.nonzero(ids == PROTEIN_ID).flatten().tolist()):
+        pieces += [embeddings(ids[begin:place]), latents_nKD[number].to(embeddings.weight.dtype)]
+        begin = place + 1
+    return torch.cat([*pieces, embeddings(ids[begin:])])
+
+
+@torch.inference_mode()
+def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) -> list[list[int]]:
+    """Answer token ids for embedded prompts, without the end token.
+
+    Prompts are padded on the left, so that all answers begin in the same column.
+
+    Args:
+        prompts: ``(T_i, D)`` each, from `embed_prompt`.
+    """
+    longest = max(len(prompt) for prompt in prompts)
+    embeddings_NTD = prompts[0].new_zeros(len(prompts), longest, prompts[0].shape[1])
+    mask_NT = torch.zeros(len(prompts), longest, dtype=torch.long, device=prompts[0].device)
+    for number, prompt in enumerate(prompts):
+        embeddings_NTD[number, longest - len(prompt) :] = prompt
+        mask_NT[number, longest - len(prompt) :] = 1
+    sampling = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if settings.temperature > 0:
+        sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+        torch.manual_seed(settings.seed)
+    tokenizer = decoder.tokenizer
+    stops = stop_ids(decoder)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stops[0]
+    rows = decoder.language_model.generate(
+        inputs_embeds=embeddings_NTD, attention_mask=mask_NT, max_new_tokens=settings.max_new_tokens,
+        eos_token_id=stops, pad_token_id=pad, **sampling,
+    )  # fmt: skip
+    return [_until_stop(row, stops) for row in rows.tolist()]
+
+
+def stop_ids(decoder: Decoder) -> list[int]:
+    """Tokens that end an answer: the base's generation settings, and the tokenizer's end token."""
+    configured = decoder.language_model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return sorted({decoder.tokenizer.eos_token_id, *(token for token in listed if token is not None)})
+
+
+def _until_stop(row: list[int], stops: list[int]) -> list[int]:
+    ends = [position for position, token in enumerate(row) if token in stops]
+    return row[: ends[0]] if ends else row

@@ -1,0 +1,69 @@
+"""What a Protein2Text model is made of, as configuration."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from protein2text.base_config import Config
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class EncoderConfig(Config):
+    """The frozen protein encoder: ESM-2 of any size."""
+
+    source: str
+    """Hugging Face folder, fair-esm ``.pt`` file, hub id, or ``preset:NAME`` for weights that ship with the package."""
+    revision: str | None = None
+    """Hub revision; needed for a hub id."""
+    layer: int = -2
+    """Index into the states (embeddings, layer 1, …, layer N); -2 is the output of the last layer but one."""
+    dtype: Dtype = "float32"
+    esm_rope: Literal["exact", "legacy_bf16"] = "exact"
+    """``legacy_bf16`` builds rotary positions in bfloat16, as the published checkpoint saw them."""
+
+
+class BridgeConfig(Config):
+    """From residue states to tokens: a perceiver resampler and a two-layer GELU projector."""
+
+    num_latents: int = Field(128, ge=1)
+    """Latents K per protein; a prompt grows by exactly this many tokens."""
+    depth: int = Field(2, ge=1)
+    num_heads: int = Field(8, ge=1)
+    head_dim: int = Field(64, ge=1)
+    feed_forward_multiple: int = Field(2, ge=1)
+
+
+class LoraConfig(Config):
+    """Low-rank adapters (arXiv:2106.09685) on the decoder's linear layers; trained in instruction tuning."""
+
+    rank: int = Field(64, ge=1)
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.05, ge=0.0, lt=1.0)
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class DecoderConfig(Config):
+    """The language model: LLaMA or any causal decoder with a chat template."""
+
+    source: str
+    """Hugging Face folder, hub id, or ``preset:NAME``."""
+    revision: str | None = None
+    dtype: Dtype = "float32"
+    lora: LoraConfig = LoraConfig()
+
+
+class ModelConfig(Config):
+    """Encoder, bridge and decoder of one model."""
+
+    encoder: EncoderConfig
+    bridge: BridgeConfig = BridgeConfig()
+    decoder: DecoderConfig
+    max_residues: int = Field(1022, ge=1)
+    """Longest protein accepted; ESM-2 was trained on crops of about 1,022 residues."""
+
+    @model_validator(mode="after")
+    def _encoder_is_frozen_whole(self) -> Self:
+        if self.encoder.layer == 0:
+            raise ValueError("encoder.layer=0 selects the embeddings, which know nothing of context; use 1 or above, or negative")
+        return self
