@@ -170,7 +170,9 @@ def register(
     with tempfile.TemporaryDirectory(prefix="protein2text-register-") as scratch:
         packed = Path(scratch) / "packed"
         _pack(folder, packed)
-        logged = client.create_logged_model(client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, tags=tags)
+        logged = client.create_logged_model(
+            client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, tags=tags
+        )
         client.log_model_artifacts(logged.model_id, str(packed))
         if report_json is not None:
             client.log_model_artifact(logged.model_id, str(report_json))
@@ -179,7 +181,9 @@ def register(
         client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(name)
-    made = client.create_model_version(name, source=logged.artifact_location, run_id=run_id, model_id=logged.model_id, tags=tags)
+    made = client.create_model_version(
+        name, source=logged.artifact_location, run_id=run_id, model_id=logged.model_id, tags=tags
+    )
     client.set_registered_model_alias(name, alias, made.version)
     logger.info("registry: %s version %s, alias %s, from %s", name, made.version, alias, folder)
     return str(made.version)
@@ -196,7 +200,9 @@ def log_report(client: MlflowClient, run_id: str, report: Mapping[str, Any]) -> 
 
 def _report(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise MissingFile(str(path), "an evaluation report", "Run `protein2text evaluate` first, or register without one.")
+        raise MissingFile(
+            str(path), "an evaluation report", "Run `protein2text evaluate` first, or register without one."
+        )
     values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return values
 
@@ -207,14 +213,21 @@ def _tags(folder: Path, name: str) -> dict[str, str]:
     tags = {"manifest_sha256": sha256_of(folder / MANIFEST), "encoder": encoder, "decoder": decoder}
     if decoder.startswith(_LLAMA):
         if not name.startswith("Llama"):
-            raise ConfigError("registry", "tracking.model_name", f"{name!r} holds Llama weights; their licence wants a name that begins with 'Llama'")
+            raise ConfigError(
+                "registry",
+                "tracking.model_name",
+                f"{name!r} holds Llama weights; their licence wants a name that begins with 'Llama'",
+            )
         tags["notice"] = "Built with Llama"
     return tags
 
 
 def _pack(folder: Path, target: Path) -> None:
     """Write MLflow's form of the model: the agent's code beside the native folder."""
-    example = {"input": [{"role": "user", "content": "What does this protein do?"}], "custom_inputs": {"proteins": [{"sequence": _EXAMPLE_SEQUENCE}]}}
+    example = {
+        "input": [{"role": "user", "content": "What does this protein do?"}],
+        "custom_inputs": {"proteins": [{"sequence": _EXAMPLE_SEQUENCE}]},
+    }
     with _without_tracing():
         mlflow.pyfunc.save_model(
             target,
@@ -256,7 +269,9 @@ def resolve(uri: str, tracking_uri: str) -> ModelVersion:
         version = match["version"] or client.get_model_version_by_alias(name, match["alias"]).version
         source = client.get_model_version_download_uri(name, version)
     except MlflowException as error:
-        raise MissingFile(uri, f"a model in {tracking_uri}", f"Register one with `protein2text register` ({error.message}).") from None
+        raise MissingFile(
+            uri, f"a model in {tracking_uri}", f"Register one with `protein2text register` ({error.message})."
+        ) from None
     local = mlflow.artifacts.download_artifacts(source, tracking_uri=tracking_uri)
     (folder,) = (path.parent for path in Path(local, "artifacts").glob(f"*/{MANIFEST}"))
     verify_manifest(folder)

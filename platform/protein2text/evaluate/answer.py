@@ -44,7 +44,10 @@ class ModelAnswerer:
         prompts = [encode_prompt(self._model.tokenizer, request.messages) for request in requests]
         latents = self._model.num_latents
         sizes = [
-            (len(prompt) + len(request.sequences) * (latents - 1) + self._config.max_new_tokens, sum(map(len, request.sequences)))
+            (
+                len(prompt) + len(request.sequences) * (latents - 1) + self._config.max_new_tokens,
+                sum(map(len, request.sequences)),
+            )
             for prompt, request in zip(prompts, requests, strict=True)
         ]
         answers = [""] * len(requests)
@@ -114,7 +117,9 @@ def answer_here(answerer: Answerer, requests: Sequence[Request], on_event: OnEve
     return answers
 
 
-def answer_on_ray(model_dir: str, requests: Sequence[Request], config: EvaluationConfig, on_event: OnEvent) -> list[str]:
+def answer_on_ray(
+    model_dir: str, requests: Sequence[Request], config: EvaluationConfig, on_event: OnEvent
+) -> list[str]:
     """Answer on a pool of actors, each of which holds the model once.
 
     Raises:
@@ -151,4 +156,6 @@ def _require(config: EvaluationConfig) -> None:
                 f"{total.get(name, 0):g}",
                 "Lower evaluation.num_actors, or start Ray with more.",
             )
-    logger.info("evaluation: %d actors of %g CPU and %g GPU", config.num_actors, config.cpus_per_actor, config.gpus_per_actor)
+    logger.info(
+        "evaluation: %d actors of %g CPU and %g GPU", config.num_actors, config.cpus_per_actor, config.gpus_per_actor
+    )

@@ -2,12 +2,12 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 
 from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
-from protein2text.evaluate.neighbors import Hit
+from protein2text.evaluate.neighbors import Neighbor
 
 MEDOID_SAMPLE = 150
 """Training answers compared with each other to find the most central text."""
@@ -24,7 +24,9 @@ class Prior:
         by_kind: dict[str, list[Item]] = defaultdict(list)
         for item in train:
             by_kind[item.kind].append(item)
-        self._answers = {kind: _typical(items, random.Random(f"{seed}/prior/{kind}")) for kind, items in by_kind.items()}
+        self._answers = {
+            kind: _typical(items, random.Random(f"{seed}/prior/{kind}")) for kind, items in by_kind.items()
+        }
         self._any = _typical(train, random.Random(f"{seed}/prior")) if train else ""
 
     def answer(self, item: Item) -> str:
@@ -40,58 +42,57 @@ def _typical(items: Sequence[Item], rng: random.Random) -> str:
 
     frequency = Counter(content(item) for item in items)
     most, count = min(frequency.items(), key=lambda pair: (-pair[1], pair[0]))
-    texts = Counter(item.gold for item in items if content(item) == most)
     if count > 1:
+        texts = Counter(item.gold for item in items if content(item) == most)
         return min(texts.items(), key=lambda pair: (-pair[1], pair[0]))[0]
-    sample = sorted(texts_of := {item.gold for item in items})
-    sample = rng.sample(sample, MEDOID_SAMPLE) if len(texts_of) > MEDOID_SAMPLE else sample
+    return medoid(sorted({item.gold for item in items}), rng)
+
+
+def medoid(texts: Sequence[str], rng: random.Random) -> str:
+    """The text with the highest mean ROUGE-L to the others, among ``MEDOID_SAMPLE`` drawn ones."""
+    sample = rng.sample(texts, MEDOID_SAMPLE) if len(texts) > MEDOID_SAMPLE else texts
     return max(sample, key=lambda text: (sum(rouge_l(text, other) for other in sample), text))
 
 
-class Neighbor:
+class NeighborCopy:
     """Copies the answer of the training record whose proteins are the nearest, among records of the same question.
 
     A yes/no answer is copied only from a record with the same wording, since it means nothing for another question.
-    For two proteins, a training pair scores the summed bits of its better pairing, and both must be hits.
+    For two proteins both of a training pair must be neighbours; the pair with the smallest sum of ranks is copied.
     """
 
-    def __init__(self, train: Sequence[Item], hits: dict[str, list[Hit]]) -> None:
-        self._hits = hits
-        self._records: dict[tuple[str, tuple[str, ...]], list[Item]] = defaultdict(list)
+    def __init__(self, train: Sequence[Item], neighbors: dict[str, list[Neighbor]]) -> None:
+        self._neighbors = neighbors
+        self._records: dict[tuple[str, int], dict[tuple[str, ...], list[Item]]] = defaultdict(lambda: defaultdict(list))
         for item in train:
-            self._records[item.kind, _sorted_sequences(item)].append(item)
+            sequences = tuple(sorted(protein.sequence for protein in item.proteins))
+            self._records[item.kind, len(sequences)][sequences].append(item)
 
     def answer(self, item: Item) -> str | None:
-        """The copied answer; None when no training record of this question is among the hits."""
-        for sequences in self._ranked(item):
-            usable = [
-                record for record in self._records.get((item.kind, sequences), ())
-                if item.polarity is None or record.question == item.question
-            ]
+        """The copied answer; None when no training record of this question is about neighbours."""
+        records = self._records.get((item.kind, len(item.proteins)), {})
+        for sequences in self._ranked(item, records):
+            usable = [r for r in records.get(sequences, ()) if item.polarity is None or r.question == item.question]
             if usable:
                 return min(usable, key=lambda record: (record.question != item.question, record.item_id)).gold
         return None
 
-    def _ranked(self, item: Item) -> list[tuple[str, ...]]:
-        found = [{hit.sequence: hit.bits for hit in self._hits.get(protein.sequence, ())} for protein in item.proteins]
-        if len(found) == 1:
-            return [(sequence,) for sequence in found[0]]
-        bits: dict[tuple[str, ...], float] = {}
-        for kind, sequences in self._records:
-            if kind != item.kind or len(sequences) != len(found):
-                continue
-            sums = [
-                sum(hits[sequence] for hits, sequence in zip(found, order, strict=True))
-                for order in permutations(sequences)
-                if all(sequence in hits for hits, sequence in zip(found, order, strict=True))
-            ]
-            if sums:
-                bits[sequences] = max(sums)
-        return sorted(bits, key=lambda sequences: (-bits[sequences], sequences))
-
-
-def _sorted_sequences(item: Item) -> tuple[str, ...]:
-    return tuple(sorted(protein.sequence for protein in item.proteins))
+    def _ranked(self, item: Item, records: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Training sequences (or pairs of them) near the item's, the nearest first."""
+        ranks = [
+            {neighbor.sequence: rank for rank, neighbor in enumerate(self._neighbors.get(protein.sequence, ()))}
+            for protein in item.proteins
+        ]
+        if len(ranks) == 1:
+            return [(sequence,) for sequence in ranks[0]]
+        sums: dict[tuple[str, ...], int] = {}
+        for sequences in records:
+            for order in permutations(sequences):
+                pairs = list(zip(ranks, order, strict=True))
+                if all(sequence in rank for rank, sequence in pairs):
+                    total = sum(rank[sequence] for rank, sequence in pairs)
+                    sums[sequences] = min(total, sums.get(sequences, total))
+        return sorted(sums, key=lambda sequences: (sums[sequences], sequences))
 
 
 class OtherText:

@@ -30,7 +30,9 @@ class Estimate:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def cluster_bootstrap(values: NDArray[np.float64], units: NDArray[np.int64], *, resamples: int, seed: int) -> NDArray[np.float64]:
+def cluster_bootstrap(
+    values: NDArray[np.float64], units: NDArray[np.int64], *, resamples: int, seed: int
+) -> NDArray[np.float64]:
     """Means of resampled items, whole units at a time (ratio estimator: sum of values over number of items).
 
     Args:
@@ -61,7 +63,9 @@ def cluster_bootstrap(values: NDArray[np.float64], units: NDArray[np.int64], *, 
     return np.concatenate(means)
 
 
-def estimate(values: NDArray[np.float64], units: NDArray[np.int64], *, resamples: int, confidence: float, seed: int) -> Estimate:
+def estimate(
+    values: NDArray[np.float64], units: NDArray[np.int64], *, resamples: int, confidence: float, seed: int
+) -> Estimate:
     """Mean of the values with its cluster-bootstrap percentile interval; see ``cluster_bootstrap``."""
     if len(values) == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, 0)

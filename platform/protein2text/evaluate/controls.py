@@ -15,7 +15,6 @@ from typing import Literal
 from protein2text.evaluate.facts import Facts, Vocabulary, asked_facts
 from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
-from protein2text.evaluate.metrics import rouge_l
 from protein2text.models.chat import PLACEHOLDER
 from protein2text.proteins import Protein
 
@@ -59,12 +58,17 @@ class Swapper:
                 proteins.setdefault(item.proteins[0].sequence, item.proteins[0])
                 for kind, values in asked_facts(item.facts).items():
                     known[item.proteins[0].sequence][kind] |= values
-        self._known = [(protein, {kind: frozenset(names) for kind, names in known[sequence].items()}) for sequence, protein in proteins.items()]
+        self._known = [
+            (protein, {kind: frozenset(names) for kind, names in known[sequence].items()})
+            for sequence, protein in proteins.items()
+        ]
 
     def swap(self, item: Item) -> tuple[Protein, ...] | None:
         """Proteins for the swapped input; None when no candidate has another answer."""
         if len(item.proteins) == 1 and asked_facts(item.facts or {}):
-            return self._choose(item, [((protein,), None) for protein, facts in self._known if self._answer_differs(item, facts)])
+            return self._choose(
+                item, [((protein,), None) for protein, facts in self._known if self._answer_differs(item, facts)]
+            )
         has_facts = item.polarity is not None or bool(item.facts)
         others = [other for other in self._items if self._item_differs(item, other)]
         return self._choose(item, [(other.proteins, None if has_facts else other.gold) for other in others])
@@ -94,14 +98,20 @@ class Swapper:
             return all(not values & other_facts.get(kind, values) for kind, values in asked_facts(item.facts).items())
         return other.unit != item.unit and other.gold != item.gold
 
-    def _choose(self, item: Item, eligible: Sequence[tuple[tuple[Protein, ...], str | None]]) -> tuple[Protein, ...] | None:
+    def _choose(
+        self, item: Item, eligible: Sequence[tuple[tuple[Protein, ...], str | None]]
+    ) -> tuple[Protein, ...] | None:
         """Draw among the nearest in length; a candidate with free text must also differ in its words."""
+
         def order(candidate: tuple[tuple[Protein, ...], str | None]) -> tuple[float, list[str]]:
             pairs = zip(item.proteins, candidate[0], strict=True)
-            return sum(abs(math.log(len(mine) / len(other))) for mine, other in pairs), [p.accession for p in candidate[0]]
+            return sum(abs(math.log(len(mine) / len(other))) for mine, other in pairs), [
+                p.accession for p in candidate[0]
+            ]
 
         different = (
-            proteins for proteins, text in sorted(eligible, key=order)
+            proteins
+            for proteins, text in sorted(eligible, key=order)
             if text is None or rouge_l(text, item.gold) < MAX_TEXT_OVERLAP
         )
         nearest = list(itertools.islice(different, NEAREST_LENGTHS))
@@ -124,7 +134,10 @@ def build_requests(items: Sequence[Item], swapper: Swapper, seed: int) -> list[R
         requests.append(_request(item, "true", item.proteins))
         if swap is not None:
             requests.append(_request(item, "swapped", swap))
-        mixed = tuple(Protein(protein.accession, shuffled(protein.sequence, f"{seed}/{item.item_id}/{place}")) for place, protein in enumerate(item.proteins))
+        mixed = tuple(
+            Protein(protein.accession, shuffled(protein.sequence, f"{seed}/{item.item_id}/{place}"))
+            for place, protein in enumerate(item.proteins)
+        )
         requests.append(_request(item, "shuffled", mixed))
         requests.append(_request(item, "none", ()))
     return requests
@@ -132,7 +145,9 @@ def build_requests(items: Sequence[Item], swapper: Swapper, seed: int) -> list[R
 
 def _request(item: Item, control: Control, proteins: tuple[Protein, ...]) -> Request:
     messages = item.messages if proteins else tuple(_without_protein(turn) for turn in item.messages)
-    return Request(item.item_id, control, messages, tuple(p.sequence for p in proteins), tuple(p.accession for p in proteins))
+    return Request(
+        item.item_id, control, messages, tuple(p.sequence for p in proteins), tuple(p.accession for p in proteins)
+    )
 
 
 def _without_protein(turn: dict[str, str]) -> dict[str, str]:

@@ -49,6 +49,3 @@ class EvaluationConfig(Config):
 
     gpus_per_actor: float = Field(default=0.0, ge=0)
     """GPUs that Ray reserves for one actor."""
-
-    neighbor_sensitivity: float = Field(default=7.5, ge=1, le=7.5)
-    """MMseqs2 -s of the nearest-neighbour baseline; the highest finds the most distant neighbours."""

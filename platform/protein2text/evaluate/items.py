@@ -84,7 +84,9 @@ def load_corpus(records: Sequence[dict[str, Any]], split_dir: str | None, config
         MissingFile: no split is configured, or it holds no test record.
     """
     if split_dir is None:
-        raise MissingFile("data.split", "the division into training and test", "Run `protein2text data split` and name its folder.")
+        raise MissingFile(
+            "data.split", "the division into training and test", "Run `protein2text data split` and name its folder."
+        )
     split = load_split(split_dir)
     kinds = _question_kinds(records)
     sides: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
@@ -97,7 +99,11 @@ def load_corpus(records: Sequence[dict[str, Any]], split_dir: str | None, config
             sides[names.pop()].append(make_item(record, split, kinds))
     test = [item for item in sides["test"] if item.kind != DESCRIPTION_KIND] or sides["test"]
     if not test:
-        raise MissingFile(f"{split_dir}: test side", "test questions", "It holds no record; check that the split was made for this corpus.")
+        raise MissingFile(
+            f"{split_dir}: test side",
+            "test questions",
+            "It holds no record; check that the split was made for this corpus.",
+        )
     drawn = draw(test, config.max_items, config.seed)
     vocabulary = Vocabulary(item.facts for side in sides.values() for item in side if item.facts)
     return Corpus(tuple(drawn), tuple(sides["train"]), vocabulary, split, num_mixed, len(test))
@@ -121,14 +127,24 @@ def make_item(record: dict[str, Any], split: Split, kinds: dict[str, str]) -> It
     record_id = str(record["record_id"])
     messages = record["messages"] or description_messages(record["text"], record_id)
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise RecordError(record_id, "messages", f"{len(messages)} turns", "a question and the assistant's answer are needed", "Correct the record.")
+        raise RecordError(
+            record_id,
+            "messages",
+            f"{len(messages)} turns",
+            "a question and the assistant's answer are needed",
+            "Correct the record.",
+        )
     proteins = tuple(Protein(entry["accession"], entry["sequence"]) for entry in record["proteins"])
     question = _question(messages)
     try:
         facts = None if record["facts"] is None else parse_facts(record["facts"])
     except ValueError as error:
-        raise RecordError(record_id, "facts", str(error), "facts are a list of kind=value", "Correct the record.") from None
-    kind = DESCRIPTION_KIND if record["messages"] is None else record["question_kind"] or kinds.get(question, OTHER_KIND)
+        raise RecordError(
+            record_id, "facts", str(error), "facts are a list of kind=value", "Correct the record."
+        ) from None
+    kind = (
+        DESCRIPTION_KIND if record["messages"] is None else record["question_kind"] or kinds.get(question, OTHER_KIND)
+    )
     measured = [split.max_identity(protein.accession) for protein in proteins]
     identities = [identity for identity in measured if identity is not None and not math.isnan(identity)]
     return Item(
@@ -150,5 +166,7 @@ def _question(messages: Sequence[dict[str, str]]) -> str:
 
 def _question_kinds(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Wordings that occur often enough to be a kind, for records that name none."""
-    wordings = Counter(_question(record["messages"]) for record in records if record["messages"] and record["question_kind"] is None)
+    wordings = Counter(
+        _question(record["messages"]) for record in records if record["messages"] and record["question_kind"] is None
+    )
     return {wording: wording for wording, count in wordings.items() if count >= MIN_REPEATS}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protein2text.evaluate.baselines import Neighbor, OtherText, Prior
+from protein2text.evaluate.baselines import NeighborCopy, OtherText, Prior
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.items import Corpus, Item
@@ -31,7 +31,7 @@ from protein2text.evaluate.verdict import Verdict, judge
 class Judgment:
     """Everything measured: answers and scores of each row, the main table, the tables by group, the verdict."""
 
-    answers: dict[str, Answers]
+    answers: Mapping[str, Answers]
     matrices: dict[str, Matrix]
     primary: str
     unit: str
@@ -43,12 +43,11 @@ class Judgment:
 def baseline_answers(corpus: Corpus, config: EvaluationConfig) -> tuple[dict[str, Answers], int]:
     """Answers of the rows that need no model, and how many neighbour answers had to be the typical one."""
     prior, other = Prior(corpus.train, config.seed), OtherText(corpus.train, config.seed)
-    hits = nearest(
+    neighbors = nearest(
         (protein.sequence for item in corpus.test for protein in item.proteins),
         (protein.sequence for item in corpus.train for protein in item.proteins),
-        sensitivity=config.neighbor_sensitivity,
     )
-    copier = Neighbor(corpus.train, hits)
+    copier = NeighborCopy(corpus.train, neighbors)
     copies = {item.item_id: copier.answer(item) for item in corpus.test}
     typical = {item.item_id: prior.answer(item) for item in corpus.test}
     drawn = {item.item_id: other.answer(item) for item in corpus.test}
@@ -88,7 +87,11 @@ def judge_answers(corpus: Corpus, model_answers: Mapping[str, Answers], config: 
     unit = "clusters" if has_clusters(items) else "proteins"
     verdict = judge(difference, metric=METRICS[primary], delta=config.delta, min_units=config.min_units, unit=unit)
     groups = [
-        {"title": "By kind of question", "heading": "Kind", "groups": build_groups(items, lambda item: item.kind, matrices, statistics)},
+        {
+            "title": "By kind of question",
+            "heading": "Kind",
+            "groups": build_groups(items, lambda item: item.kind, matrices, statistics),
+        },
         {
             "title": "By highest identity to a training protein",
             "heading": "Identity",

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import sacrebleu
 from rouge_score import rouge_scorer
+from sacrebleu.metrics.bleu import BLEU
 
 ROUGE_SIGNATURE = f"rougeL|measure:f|stemmer:porter|tok:rouge-score|version:{version('rouge-score')}"
 """rouge-score keeps [a-z0-9] only, so "IκBα" becomes "i b"; named here because other tools differ."""
@@ -25,12 +25,12 @@ def bleu(predictions: Sequence[str], golds: Sequence[str]) -> float:
     """Corpus BLEU by sacreBLEU, 0 to 100; one reference each. 0 for no pairs."""
     if not predictions:
         return 0.0
-    return float(sacrebleu.metrics.BLEU().corpus_score(list(predictions), [list(golds)]).score)
+    return float(BLEU().corpus_score(list(predictions), [list(golds)]).score)
 
 
 @functools.cache
 def bleu_signature() -> str:
     """sacreBLEU's own signature of ``bleu``."""
-    metric = sacrebleu.metrics.BLEU()
+    metric = BLEU()
     metric.corpus_score(["a"], [["a"]])
     return f"BLEU|{metric.get_signature()}"

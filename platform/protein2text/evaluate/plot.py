@@ -17,7 +17,9 @@ def rows_svg(rows: Sequence[Row], primary: str) -> str:
     shown = [row for row in rows if not math.isnan(row.estimates[primary].mean)]
     for height, row in enumerate(reversed(shown)):
         estimate = row.estimates[primary]
-        color = "#0b6e4f" if row.name == "true" else "#b5452c" if row.name in {"swapped", "shuffled", "none"} else "#555555"
+        color = (
+            "#0b6e4f" if row.name == "true" else "#b5452c" if row.name in {"swapped", "shuffled", "none"} else "#555555"
+        )
         axes.plot([estimate.low, estimate.high], [height, height], color=color, linewidth=2)
         axes.plot([estimate.mean], [height], "o", color=color)
     axes.set_yticks(range(len(shown)), [row.label for row in reversed(shown)])
@@ -25,7 +27,9 @@ def rows_svg(rows: Sequence[Row], primary: str) -> str:
     axes.set_xlabel(METRICS[primary])
     axes.grid(axis="x", alpha=0.3)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "protein2text", "svg.fonttype": "none"}):  # the same rows, the same text
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "protein2text", "svg.fonttype": "none"}
+    ):  # the same rows, the same text
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from protein2text.evaluate.bootstrap import Estimate
 from protein2text.evaluate.controls import Request
@@ -33,7 +34,9 @@ _CLAIMS = {
 }
 
 
-def build_report(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, *, model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def build_report(
+    judgment: Judgment, corpus: Corpus, config: EvaluationConfig, *, model: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
     """The report as plain JSON values.
 
     Args:
@@ -96,15 +99,25 @@ def _notices(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, witho
     name = METRICS[judgment.primary]
     if corpus.split.kind == "by_member":
         notices.append(claim("by_member"))
-    for row, words in (("neighbor", "Copying the nearest training neighbour"), ("prior", "The typical training answer, without any protein,")):
+    for row, words in (
+        ("neighbor", "Copying the nearest training neighbour"),
+        ("prior", "The typical training answer, without any protein,"),
+    ):
         if means[row] >= means["true"]:
             notices.append(f"{words} scores {means[row]:.3f} {name}; the model scores {means['true']:.3f}.")
     if without_swap:
-        notices.append(f"{without_swap} of {len(corpus.test)} items have no other protein with another answer; true minus swapped leaves them out.")
+        notices.append(
+            f"{without_swap} of {len(corpus.test)} items have no other protein with another answer; "
+            f"true minus swapped leaves them out."
+        )
     if len(corpus.test) < corpus.num_test_before_draw:
-        notices.append(f"{len(corpus.test)} items were drawn from {corpus.num_test_before_draw} (evaluation.max_items).")
+        notices.append(
+            f"{len(corpus.test)} items were drawn from {corpus.num_test_before_draw} (evaluation.max_items)."
+        )
     if config.temperature > 0:
-        notices.append(f"Answers were sampled (temperature {config.temperature:g}, seed {config.seed}); another seed gives others.")
+        notices.append(
+            f"Answers were sampled (temperature {config.temperature:g}, seed {config.seed}); another seed gives others."
+        )
     return notices
 
 
@@ -125,7 +138,10 @@ def _examples(judgment: Judgment, corpus: Corpus) -> dict[str, list[dict[str, An
         }
 
     half = min(NUM_EXAMPLES, len(order) // 2)
-    return {"worst": [example(place) for place in order[:half]], "best": [example(place) for place in reversed(order[-half:])] if half else []}
+    return {
+        "worst": [example(place) for place in order[:half]],
+        "best": [example(place) for place in reversed(order[-half:])] if half else [],
+    }
 
 
 def closing_table(report: dict[str, Any]) -> list[dict[str, str]]:
@@ -133,7 +149,11 @@ def closing_table(report: dict[str, Any]) -> list[dict[str, str]]:
     table = []
     for row in report["rows"]:
         line = {"row": row["label"]}
-        line |= {METRICS[metric]: interval(row["estimates"][metric]) for metric in METRICS if row["estimates"][metric]["num_items"]}
+        line |= {
+            METRICS[metric]: interval(row["estimates"][metric])
+            for metric in METRICS
+            if row["estimates"][metric]["num_items"]
+        }
         line["sacreBLEU"] = f"{row['bleu']:.1f}"
         line["true minus row"] = interval(row["difference"]) if row["difference"] else ""
         table.append(line)
@@ -159,13 +179,15 @@ def write_report(report: dict[str, Any], rows: Sequence[Row], folder: Path) -> t
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    plot = jinja2.utils.markupsafe.Markup(rows_svg(rows, report["primary"]["metric"]))
+    plot = Markup(rows_svg(rows, report["primary"]["metric"]))
     template = environment.get_template("report_template.html.jinja")
     html_path.write_text(template.render(report=report, plot=plot, interval=interval, mean=_mean), encoding="utf-8")
     return html_path, json_path
 
 
-def write_answers(judgment: Judgment, corpus: Corpus, requests: Sequence[Request], report: dict[str, Any], path: Path) -> None:
+def write_answers(
+    judgment: Judgment, corpus: Corpus, requests: Sequence[Request], report: dict[str, Any], path: Path
+) -> None:
     """Write one line per answer of every row, with what the model was shown, the decoding settings and the scores."""
     shown = {(request.control, request.item_id): request for request in requests}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,9 @@ class EvaluationResult:
     sentence: str
 
 
-def evaluate(model: str, config: RunConfig, output: str | None = None, *, on_event: OnEvent | None = None) -> EvaluationResult:
+def evaluate(
+    model: str, config: RunConfig, output: str | None = None, *, on_event: OnEvent | None = None
+) -> EvaluationResult:
     """Answer every test item under each control, score, compare with the baselines, and write the report.
 
     Args:
@@ -52,11 +54,17 @@ def evaluate(model: str, config: RunConfig, output: str | None = None, *, on_eve
     folder, version = _locate(model, config)
     manifest_sha256 = _verified(folder)
     if not config.data.corpus:
-        raise ConfigError(config.name, "data.corpus", "no corpus to evaluate on; name at least one folder written by `data ingest`")
+        raise ConfigError(
+            config.name, "data.corpus", "no corpus to evaluate on; name at least one folder written by `data ingest`"
+        )
     settings = config.evaluation
     corpus = load_corpus(iter_local(config.data.corpus), config.data.split, settings)
-    requests = build_requests(corpus.test, Swapper((*corpus.test, *corpus.train), corpus.vocabulary, settings.seed), settings.seed)
-    logger.info("evaluation: %d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train))
+    requests = build_requests(
+        corpus.test, Swapper((*corpus.test, *corpus.train), corpus.vocabulary, settings.seed), settings.seed
+    )
+    logger.info(
+        "evaluation: %d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train)
+    )
     if settings.num_actors:
         texts = answer_on_ray(str(folder), requests, settings, on_event)
     else:
@@ -66,7 +74,13 @@ def evaluate(model: str, config: RunConfig, output: str | None = None, *, on_eve
         judgment,
         corpus,
         settings,
-        model={"name": config.tracking.model_name, "version": version, "folder": str(folder), "manifest_sha256": manifest_sha256, **_bases(folder)},
+        model={
+            "name": config.tracking.model_name,
+            "version": version,
+            "folder": str(folder),
+            "manifest_sha256": manifest_sha256,
+            **_bases(folder),
+        },
         data={"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split},
     )
     target = Path(output) if output is not None else config.folder / "evaluation"
@@ -74,7 +88,12 @@ def evaluate(model: str, config: RunConfig, output: str | None = None, *, on_eve
     write_answers(judgment, corpus, requests, report, target / "answers.jsonl")
     logger.info("evaluation: %s %s", judgment.verdict.sentence, judgment.verdict.reason)
     return EvaluationResult(
-        str(html), str(path), str(target / "answers.jsonl"), closing_table(report), judgment.verdict.outcome, judgment.verdict.sentence
+        str(html),
+        str(path),
+        str(target / "answers.jsonl"),
+        closing_table(report),
+        judgment.verdict.outcome,
+        judgment.verdict.sentence,
     )
 
 

@@ -140,7 +140,14 @@ def build_rows(
 Group = Callable[[Item], str | None]
 """Names the group of an item; None leaves it out."""
 
-IDENTITY_BINS = ((0.9, "90 % and above"), (0.7, "70-90 %"), (0.5, "50-70 %"), (0.4, "40-50 %"), (0.3, "30-40 %"), (0.0, "below 30 %"))
+IDENTITY_BINS = (
+    (0.9, "90 % and above"),
+    (0.7, "70-90 %"),
+    (0.5, "50-70 %"),
+    (0.4, "40-50 %"),
+    (0.3, "30-40 %"),
+    (0.0, "below 30 %"),
+)
 LENGTH_BINS = ((512, "up to 512"), (1022, "513-1,022"), (2048, "1,023-2,048"))
 
 
@@ -157,7 +164,9 @@ def length_bin(item: Item) -> str:
     return next((name for limit, name in LENGTH_BINS if longest <= limit), "above 2,048")
 
 
-def build_groups(items: Sequence[Item], group: Group, matrices: Mapping[str, Matrix], statistics: Statistics) -> list[dict[str, Any]]:
+def build_groups(
+    items: Sequence[Item], group: Group, matrices: Mapping[str, Matrix], statistics: Statistics
+) -> list[dict[str, Any]]:
     """Per group: its size, its metric, every row's estimate, and true minus swapped, all as plain values."""
     names = [group(item) for item in items]
     tables = []

@@ -11,7 +11,8 @@ Outcome = Literal["reads the protein", "does not read the protein", "cannot tell
 
 _SENTENCES: dict[Outcome, str] = {
     "reads the protein": "The model reads the protein: with another protein's sequence its answers get worse.",
-    "does not read the protein": "The model does not read the protein: with another protein's sequence its answers are as good.",
+    "does not read the protein": "The model does not read the protein: "
+    "with another protein's sequence its answers are as good.",
     "cannot tell": "These items cannot tell whether the model reads the protein.",
 }
 
@@ -48,6 +49,7 @@ def judge(difference: Estimate, *, metric: str, delta: float, min_units: int, un
         "reads the protein" when the lower bound is above delta, "does not read the protein" when the upper bound is
         below it, "cannot tell" otherwise, then with the number of units needed.
     """
+
     def verdict(outcome: Outcome, reason: str, needed: int | None = None) -> Verdict:
         return Verdict(outcome, metric, delta, difference, needed, reason)
 
@@ -60,7 +62,11 @@ def judge(difference: Estimate, *, metric: str, delta: float, min_units: int, un
         return verdict("does not read the protein", f"{measured}: the upper bound is below {delta:g}.")
     needed = units_needed(difference, delta)
     count = "no number" if needed is None else f"about {needed:,}"
-    return verdict("cannot tell", f"{measured}: the interval holds {delta:g}. {count} of {unit} would settle it at this difference.", needed)
+    return verdict(
+        "cannot tell",
+        f"{measured}: the interval holds {delta:g}. {count} of {unit} would settle it at this difference.",
+        needed,
+    )
 
 
 def units_needed(difference: Estimate, delta: float) -> int | None:
