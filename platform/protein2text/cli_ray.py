@@ -25,13 +25,14 @@ def ray_cluster(num_worker_cpus: float = 1, *, verbose: bool = False) -> Iterato
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local")
-    if address == "local":
-        num_cpus = max(len(os.sched_getaffinity(0)), int(num_worker_cpus) + SPARE_CPUS)
-        supply = {"num_cpus": num_cpus, "include_dashboard": False}
-    else:
-        supply = {}
-    level = logging.INFO if verbose else logging.ERROR
-    ray.init(address=address, log_to_driver=verbose, logging_level=level, **supply)
+    cores = len(os.sched_getaffinity(0))
+    ray.init(
+        address=address,
+        num_cpus=max(cores, int(num_worker_cpus) + SPARE_CPUS) if address == "local" else None,
+        include_dashboard=False if address == "local" else None,
+        log_to_driver=verbose,
+        logging_level=logging.INFO if verbose else logging.ERROR,
+    )
     ray.data.DataContext.get_current().enable_progress_bars = verbose
     try:
         yield
