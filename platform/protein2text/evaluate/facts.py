@@ -20,7 +20,7 @@ POLARITY_KIND = "yes_no"
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _NEGATION_BEFORE = re.compile(
     r"(?P<contrast>,\s*)?\b(?:not|no|never|neither|nor|without|cannot|lacks?|lacking|unable|fails? to|rather than|"
-    r"instead of|unlike|excludes?|absence of|\w+n['’]t)\b|\bnon-(?=\S)",
+    r"instead of|unlike|excludes?|absence of|\w+n['’]t)\b|\bnon-$",
     re.IGNORECASE,
 )
 _NOT_A_NEGATION = re.compile(r"\b(?:not (?:only|just|merely|simply)|no doubt|without (?:a )?doubt)\b", re.IGNORECASE)

@@ -56,7 +56,7 @@ def build_report(
         "metrics": METRICS,
         "rows": [asdict(row) for row in judgment.rows],
         "groups": judgment.groups,
-        "split": {"kind": corpus.split.kind, "claim": claim(corpus.split.kind), "card": corpus.split.card},
+        "split": {"kind": corpus.split_kind, "claim": claim(corpus.split_kind), "card": corpus.split_card},
         "examples": _examples(judgment, corpus),
         "items": {
             "num_items": len(corpus.test),
@@ -97,7 +97,7 @@ def _notices(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, witho
     notices = []
     means = {row.name: row.estimates[judgment.primary].mean for row in judgment.rows}
     name = METRICS[judgment.primary]
-    if corpus.split.kind == "by_member":
+    if corpus.split_kind == "by_member":
         notices.append(claim("by_member"))
     for row, words in (
         ("neighbor", "Copying the nearest training neighbour"),

@@ -11,7 +11,7 @@ from protein2text.data.records import corpus_checksum, iter_local
 from protein2text.errors import ConfigError
 from protein2text.evaluate.answer import ModelAnswerer, OnEvent, answer_here, answer_on_ray
 from protein2text.evaluate.controls import Swapper, build_requests
-from protein2text.evaluate.items import load_corpus
+from protein2text.evaluate.corpus import load_corpus
 from protein2text.evaluate.judgment import collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.verdict import Outcome

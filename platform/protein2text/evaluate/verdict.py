@@ -61,12 +61,9 @@ def judge(difference: Estimate, *, metric: str, delta: float, min_units: int, un
     if difference.high < delta:
         return verdict("does not read the protein", f"{measured}: the upper bound is below {delta:g}.")
     needed = units_needed(difference, delta)
-    count = "no number" if needed is None else f"about {needed:,}"
-    return verdict(
-        "cannot tell",
-        f"{measured}: the interval holds {delta:g}. {count} of {unit} would settle it at this difference.",
-        needed,
-    )
+    settle = f"no number of {unit} would settle it" if needed is None else f"about {needed:,} {unit} would settle it"
+    reason = f"{measured}: the interval holds {delta:g}; at this difference {settle}."
+    return verdict("cannot tell", reason, needed)
 
 
 def units_needed(difference: Estimate, delta: float) -> int | None:
@@ -78,4 +75,4 @@ def units_needed(difference: Estimate, delta: float) -> int | None:
     reach = difference.mean - difference.low if difference.mean > delta else difference.high - difference.mean
     if gap == 0:
         return None
-    return max(difference.num_units + 1, math.ceil(difference.num_units * (reach / gap) ** 2))
+    return max(difference.num_units + 1, math.ceil(round(difference.num_units * (reach / gap) ** 2, 6)))
