@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from protein2text_serve.card import resolve_model
-from protein2text_serve.deployments import Gateway, Model
+from protein2text_serve.gateway_deployment import Gateway
+from protein2text_serve.model_deployment import Model
 from protein2text_serve.settings import ServiceConfig
 
 GATEWAY_CPUS = 0.1
@@ -29,7 +31,7 @@ def build(args: dict[str, Any]) -> Application:
     config = ServiceConfig.parse(args, path="serve arguments")
     card = resolve_model(config)
     held = config.max_in_flight + SPARE_REQUESTS
-    model = Model.options(
+    model = serve.deployment(
         autoscaling_config=AutoscalingConfig(
             min_replicas=config.min_replicas,
             max_replicas=config.max_replicas,
@@ -40,10 +42,10 @@ def build(args: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=30,
-    ).bind(config, card)
-    return Gateway.options(
+    )(Model).bind(config, card)
+    return serve.deployment(
         max_ongoing_requests=held,
         max_queued_requests=held,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         ray_actor_options={"num_cpus": GATEWAY_CPUS},
-    ).bind(config, card, model)
+    )(Gateway).bind(config, card, model)

@@ -4,13 +4,16 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.model_config import ModelConfig
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
+
+if TYPE_CHECKING:
+    from protein2text.registry import ModelVersion
 
 TRAINED_RESIDUES = 1022
 """ESM-2 was trained on crops of about this many residues (Lin et al., Science 379:1123)."""
@@ -22,26 +25,34 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     """Pin what the configuration names: an alias becomes a version, a folder its weights' checksum.
 
     Raises:
-        ConfigError: a registry uri without a tracking uri.
+        ConfigError: a registry uri without a tracking uri, or of another form.
         CorruptCheckpoint: the folder differs from its manifest.
-        MissingFile: no such folder.
+        MissingFile: no such folder, model, alias or version.
     """
-    folder, name, version, uri = _locate(config)
-    manifest = verify_manifest(folder)
+    if config.model.startswith(REGISTRY):
+        found = _from_registry(config.model, config)
+        folder, uri, name, version = found.folder, found.uri, found.name, found.version
+    else:
+        folder, name, version = Path(config.model).expanduser().resolve(), config.model_name, ""
+        uri = str(folder)
+    weights = weights_sum(verify_manifest(folder))
     path = folder / "config.json"
     model = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
-    weights = weights_sum(manifest)
     trained = min(model.max_residues, TRAINED_RESIDUES)
-    return ModelCard(uri, name, version or weights[:12], weights, model.max_residues, trained, int(time.time()))
+    return ModelCard(
+        uri, str(folder), name, version or weights[:12], weights, model.max_residues, trained, int(time.time())
+    )
 
 
 def open_model(config: ServiceConfig, card: ModelCard) -> Path:
-    """The folder of the pinned model on this machine.
+    """Folder of the pinned model on this machine: where the service found it, or else fetched by its version.
 
     Raises:
         CorruptCheckpoint: its weights are not those that the service started with.
     """
-    folder, *_ = _locate(config.model_copy(update={"model": card.uri}))
+    folder = Path(card.folder)
+    if card.uri.startswith(REGISTRY) and not folder.is_dir():
+        folder = _from_registry(card.uri, config).folder
     found = weights_sum(verify_manifest(folder))
     if found != card.weights:
         problem = f"weights {found[:12]}, the service started with {card.weights[:12]}"
@@ -55,16 +66,11 @@ def weights_sum(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
-def _locate(config: ServiceConfig) -> tuple[Path, str, str, str]:
-    """Folder, name, version (empty for a plain folder) and pinned uri."""
-    if not config.model.startswith(REGISTRY):
-        folder = Path(config.model).expanduser().resolve()
-        return folder, config.model_name, "", str(folder)
+def _from_registry(uri: str, config: ServiceConfig) -> "ModelVersion":
+    """What a ``models:/`` address means now; MLflow is loaded only here."""
     if config.tracking_uri is None:
-        raise ConfigError(
-            "serve arguments", "tracking_uri", f"{config.model} needs the registry's database, such as sqlite:///FILE"
-        )
+        message = f"{uri} needs the registry's database, such as sqlite:////data/mlflow.db"
+        raise ConfigError("serve arguments", "tracking_uri", message)
     from protein2text.registry import resolve
 
-    resolved = resolve(config.model, config.tracking_uri)
-    raise NotImplementedError(resolved)
+    return resolve(uri, config.tracking_uri)

@@ -89,9 +89,7 @@ def ask_stream(
                 if "error" in event:
                     raise ServiceError(url, event["error"]["message"], "Ask again.")
                 yield from (choice["delta"]["content"] for choice in event["choices"] if choice["delta"].get("content"))
-    raise ServiceError(
-        url, "the answer broke off before its end", "Ask again; see the service's log if it happens twice."
-    )
+    raise ServiceError(url, "the answer broke off before its end", "Ask again; its log holds the cause.")
 
 
 def _body(

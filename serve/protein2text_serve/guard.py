@@ -21,14 +21,16 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         host = Headers(scope=scope).get("host", "")
         if host_name(host) not in self.allowed_hosts:
             message = (
                 f"Host {host[:100]!r} is not served here; served are {', '.join(self.allowed_hosts)}. "
                 "Use one of these names, or add yours to allowed_hosts when starting the service."
             )
-            return await Refused(403, message, code="host_not_allowed").response()(scope, receive, send)
+            await Refused(403, message, code="host_not_allowed").response()(scope, receive, send)
+            return
         num_bytes = 0
 
         async def counted() -> Message:
@@ -64,11 +66,13 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self.path:
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         if self.in_flight >= self.max_in_flight:
             message = f"{self.in_flight} questions are being answered, the limit of this service. Repeat it shortly."
             refused = Refused(429, message, code="too_many_requests", retry_after_s=1)
-            return await refused.response()(scope, receive, send)
+            await refused.response()(scope, receive, send)
+            return
         self.in_flight += 1
         try:
             await self.app(scope, receive, send)

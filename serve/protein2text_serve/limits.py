@@ -68,7 +68,7 @@ def _one_turn(messages: list[Message]) -> None:
         "messages",
         f"[{roles}]",
         "one user message, as in training",
-        "Put the question and its proteins into one message.",
+        "Put question and proteins into one message.",
     )
 
 

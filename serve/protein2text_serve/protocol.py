@@ -25,22 +25,30 @@ class ProteinInput(Config):
 
 
 class ProteinPart(Config):
+    """A protein among the parts of a message."""
+
     type: Literal["protein"]
     protein: ProteinInput
 
 
 class TextPart(Config):
+    """Text among the parts of a message."""
+
     type: Literal["text"]
     text: str
 
 
 class Message(Config):
+    """One turn; a plain string is one text part."""
+
     role: Literal["system", "user", "assistant"]
     content: str | list[Annotated[TextPart | ProteinPart, Field(discriminator="type")]]
     name: str | None = None
 
 
 class StreamOptions(Config):
+    """What a stream holds beside the answer."""
+
     include_usage: bool = False
 
 

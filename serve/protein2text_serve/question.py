@@ -9,7 +9,9 @@ class ModelCard:
     """Which model answers: fixed when the service starts, and named in every answer."""
 
     uri: str
-    """What a replica loads: a folder, or ``models:/NAME/VERSION`` with the alias already resolved."""
+    """A folder, or ``models:/NAME/VERSION`` with the alias already resolved."""
+    folder: str
+    """Where the service found it; a replica on another machine fetches it by ``uri``."""
     name: str
     version: str
     weights: str

@@ -73,9 +73,7 @@ def start(
     port = _free_port(host, port)
     owns_ray = not ray.is_initialized()
     if owns_ray:
-        address = os.environ.get("RAY_ADDRESS", "local")
-        supply = {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
-        ray.init(address=address, logging_level=logging.WARNING, **supply)
+        _start_ray(num_cpus)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     service = Service(url, {}, owns_ray)
     try:
@@ -100,6 +98,15 @@ def stop(service: Service) -> None:
         serve.shutdown()
     if service.owns_ray:
         ray.shutdown()
+
+
+def _start_ray(num_cpus: int | None) -> None:
+    """Join the cluster that ``RAY_ADDRESS`` names, or start Ray on this machine, without its dashboard."""
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, logging_level=logging.WARNING)
+    else:
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, logging_level=logging.WARNING)
 
 
 def _free_port(host: str, port: int) -> int:

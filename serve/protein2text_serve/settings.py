@@ -38,7 +38,7 @@ class ServiceConfig(Config):
     min_replicas: int = Field(1, ge=0)
     max_replicas: int = Field(2, gt=0)
     cpus_per_replica: float = Field(0.2, gt=0)
-    """CPUs that Ray reserves for a replica; a reservation, not a bound, so small ones fit a laptop beside other jobs."""
+    """CPUs that Ray reserves for a replica: a reservation, not a bound, so small ones fit beside other jobs."""
     gpus_per_replica: float = Field(0.0, ge=0)
     stall_timeout_s: float = Field(120.0, gt=0)
     """A decoding step that takes longer makes the replica unhealthy, and Serve replaces it."""
