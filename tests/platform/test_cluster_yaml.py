@@ -32,7 +32,11 @@ def test_file_passes_what_ray_up_checks_first(cluster: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(("idle_timeout_mins",), 10), (("available_node_types", "h100", "resources", "GPU"), "eight"), (("max_workers",), -1)],
+    [
+        (("idle_timeout_mins",), 10),
+        (("available_node_types", "h100", "resources", "GPU"), "eight"),
+        (("max_workers",), -1),
+    ],
 )
 def test_validation_would_notice_a_mistake(cluster: dict[str, Any], place: tuple[str, ...], value: object) -> None:
     broken = copy.deepcopy(cluster)

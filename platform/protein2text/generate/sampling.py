@@ -34,9 +34,8 @@ def nucleus(logits_V: Tensor, top_p: float) -> Tensor:
     sorted_V, order_V = logits_V.sort(descending=True)
     probability_V = sorted_V.softmax(-1)
     before_V = probability_V.cumsum(-1) - probability_V
-    return logits_V.masked_fill(
-        torch.zeros_like(order_V, dtype=torch.bool).scatter(0, order_V, before_V >= top_p), -torch.inf
-    )
+    outside_V = torch.zeros_like(order_V, dtype=torch.bool).scatter(0, order_V, before_V >= top_p)
+    return logits_V.masked_fill(outside_V, -torch.inf)
 
 
 def gumbel(seed: int, position: int, num_tokens: int) -> Tensor:
