@@ -5,6 +5,7 @@ nodes did the parsing. Order is that of the sources. ``card.json`` is written la
 """
 
 import hashlib
+import json
 import logging
 import os
 import time
@@ -21,11 +22,15 @@ import ray.data
 
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import cut_entries, parse_entries
-from protein2text.data.readers.formats import detect, expand
+from protein2text.data.readers.formats import ORIGIN_SUFFIX, detect, expand
 from protein2text.data.records import ROWS_PER_BLOCK, corpus_checksum, load_card
+from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
 logger = logging.getLogger(__name__)
+
+MIN_CPUS = 4
+"""Logical CPUs of a Ray started here: reading, cutting and parsing run at once and would wait for each other on two."""
 
 Progress = Callable[[dict[str, Any]], None]
 """Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
@@ -46,13 +51,21 @@ class IngestSummary:
     """The folder held the finished corpus of the same sources, and nothing was done."""
 
 
-def ingest(sources: list[str], output: str, *, max_residues: int, progress: Progress | None = None) -> IngestSummary:
+def ingest(
+    sources: list[str],
+    output: str,
+    *,
+    max_residues: int,
+    uniprot: str | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
     """Read sources into a corpus folder.
 
     Args:
         sources: files, or folders of files, plain or gzipped, in the formats of ``readers.formats``.
         output: corpus folder; a half one, left by a killed ingest, is begun anew.
         max_residues: longer proteins are quarantined.
+        uniprot: a UniProtKB query; its answer is downloaded to ``output``/download and read like the sources.
         progress: told the counts after every block.
 
     Raises:
@@ -60,24 +73,30 @@ def ingest(sources: list[str], output: str, *, max_residues: int, progress: Prog
         ConfigError: a source is in no known format, or the output folder holds something else.
         ResumeMismatch: the folder holds a finished corpus of other sources or another limit.
         CorruptCheckpoint: the folder holds the finished corpus, and it was altered.
+        ServiceError: UniProt did not answer as it should.
     """
     started = time.monotonic()
+    folder = Path(output).resolve()
     files = expand(sources)
+    if uniprot is not None:
+        files.append(fetch(uniprot, folder / "download", progress=progress))
+    if not files:
+        raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
     names = Counter(path.name for path in files)
     inputs = [
         {
             "name": path.name if names[path.name] == 1 else f"{path.parent.name}/{path.name}",
             "format": detect(path),
             **_fingerprint(path),
+            **_origin(path),
         }
         for path in files
     ]
-    folder = Path(output).resolve()
     if (folder / "card.json").exists():
         return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
     _clear_half_corpus(folder)
     tasks = [
-        {"path": str(path), "format": item["format"], "source": item["name"]}
+        {"path": str(path), "format": item["format"], "source": item["name"], "origin": json.dumps(_origin(path))}
         for path, item in zip(files, inputs, strict=True)
     ]
     writer = CorpusWriter(folder)
@@ -104,6 +123,12 @@ def ingest(sources: list[str], output: str, *, max_residues: int, progress: Prog
 def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """Release, query and licence of a downloaded table, from the file beside it; empty for other files."""
+    beside = path.with_name(path.name + ORIGIN_SUFFIX)
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
@@ -143,7 +168,13 @@ def _ray_data_in_order() -> Iterator[None]:
     """A running Ray (joined, or started and stopped here) whose datasets keep their order."""
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else max(4, os.cpu_count() or 1), log_to_driver=False)
+        there = os.environ.get("RAY_ADDRESS")
+        ray.init(
+            address=there or "local",
+            num_cpus=None if there else max(MIN_CPUS, os.cpu_count() or 1),
+            include_dashboard=None if there else False,
+            log_to_driver=False,
+        )
     context = ray.data.DataContext.get_current()
     before = context.execution_options.preserve_order, context.enable_progress_bars
     context.execution_options.preserve_order, context.enable_progress_bars = True, False

@@ -11,6 +11,9 @@ from protein2text.data.readers.entries import Entry, Place, open_text
 from protein2text.data.records import Record
 from protein2text.errors import ConfigError, MissingFile, UnusableRecord
 
+ORIGIN_SUFFIX = ".origin.json"
+"""Ending of the file that says where a downloaded table beside it came from; it is no source itself."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -60,7 +63,9 @@ def expand(sources: list[str]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         path = Path(source).resolve()
-        found = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+        found = [path]
+        if path.is_dir():
+            found = sorted(item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX))
         if not found or not found[0].is_file():
             raise MissingFile(
                 str(path), "a source of proteins", "Name a UniProt table, JSON, flat file, XML, FASTA or QA JSON file."
