@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from protein2text.cli_display import Display, OnEvent, StageDisplay
-from protein2text.cli_ray import ray_cluster
 from protein2text.config import RunConfig
 from protein2text.demo_plans import DemoPlan, Question
 
@@ -95,6 +94,8 @@ def run(plan: DemoPlan, console: Console, *, verbose: bool = False) -> DemoOutco
         console: for progress.
         verbose: show the logs of Ray's workers too.
     """
+    from protein2text.cli_ray import ray_cluster
+
     started = time.monotonic()
     config = plan.config
     config.folder.mkdir(parents=True, exist_ok=True)
