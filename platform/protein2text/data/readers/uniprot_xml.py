@@ -79,7 +79,7 @@ def parse(raw: str, place: Place) -> Record:
         "organism": entry.findtext("organism/name[@type='scientific']"),
         "evidence": function.evidence,
         "pubmed": function.pubmed,
-        "entry_version": entry.get("version"),
+        "entry_version": int(entry.get("version", 0)),
         "licence": stated_licence(entry.findtext("copyright") or ""),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)

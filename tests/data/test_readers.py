@@ -1,0 +1,374 @@
+"""`data.readers`: every format against an independent parse; every malformed entry costs only itself."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from Bio import SeqIO
+
+from protein2text.data.readers.entries import Place, open_text
+from protein2text.data.readers.formats import READERS, detect, expand
+from protein2text.data.records import Record
+from protein2text.errors import ConfigError, MissingFile, RecordError
+
+
+def read(path: Path, max_residues: int | None = None) -> tuple[list[Record], list[RecordError | str]]:
+    """Records and refusals of a file, as ingest would find them, in this process."""
+    reader = READERS[detect(path)]
+    records: list[Record] = []
+    refused: list[RecordError | str] = []
+    with open_text(path) as stream:
+        for entry in reader.split(stream):
+            if entry.problem:
+                refused.append(entry.problem)
+                continue
+            try:
+                records.append(reader.parse(entry.raw, Place(path.name, entry.place, max_residues)))
+            except RecordError as error:
+                refused.append(error)
+    return records, refused
+
+
+def test_table_agrees_with_pandas(real_data: Path) -> None:
+    path = real_data / "uniprot" / "human_function.tsv"
+    frame = pd.read_csv(path, sep="\t", quoting=3)
+    frame = frame[frame["Function [CC]"].notna()]
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == frame["Entry"].tolist()
+    assert [record["proteins"][0]["sequence"] for record in records] == frame["Sequence"].tolist()
+    assert [json.loads(record["provenance"] or "")["name"] for record in records] == frame["Protein names"].tolist()
+    assert len(records) == 491
+    assert len(refused) == 9
+    assert {error.reason for error in refused if isinstance(error, RecordError)} == {"no_function"}
+
+
+def test_flat_files_agree_with_biopython(real_data: Path) -> None:
+    for path in sorted((real_data / "uniprot" / "flatfile").glob("*.txt")):
+        entries = {entry.id: entry for entry in SeqIO.parse(io.StringIO(path.read_text()), "swiss")}
+        records, refused = read(path)
+        assert len(records) + len(refused) == len(entries), path
+        for record in records:
+            entry = entries[record["record_id"]]
+            assert record["proteins"][0]["sequence"] == str(entry.seq)
+            function = [text for text in entry.annotations["comment"].split("\n") if text.startswith("FUNCTION:")]
+            first_words = re.findall(r"[A-Za-z]{3,}", function[0])[1:6]
+            assert re.findall(r"[A-Za-z]{3,}", record["text"] or "")[:5] == first_words
+
+
+def test_xml_agrees_with_biopython(real_data: Path) -> None:
+    for path in sorted((real_data / "uniprot" / "xml").glob("*.xml")):
+        if path.name == "multiligand.xml":  # a piece of an entry, which Biopython's reader refuses
+            continue
+        text = path.read_text().replace("https://uniprot.org", "http://uniprot.org")
+        entries = {entry.id: entry for entry in SeqIO.parse(io.BytesIO(text.encode()), "uniprot-xml")}
+        records, refused = read(path)
+        assert len(records) + len(refused) == len(entries), path
+        for record in records:
+            entry = entries[record["record_id"]]
+            assert record["proteins"][0]["sequence"] == str(entry.seq)
+            for comment in entry.annotations["comment_function"]:
+                assert comment.split("(PubMed")[0].split(" (By sim")[0].strip()[:60] in (record["text"] or "")
+
+
+def test_flat_file_and_xml_of_one_entry_give_one_text(real_data: Path) -> None:
+    folder = real_data / "uniprot"
+    texts: dict[str, set[str | None]] = {}
+    for name in ("flatfile/multi_ex.txt", "xml/multi_ex.xml", "flatfile/Q13639.txt", "xml/Q13639.xml"):
+        for record in read(folder / name)[0]:
+            texts.setdefault(record["record_id"], set()).add(record["text"])
+    assert len(texts) == 7
+    assert all(len(found) == 1 for found in texts.values()), texts
+
+
+def test_rest_json_agrees_with_its_own_fields(real_data: Path) -> None:
+    path = real_data / "uniprot" / "rest_entries.json"
+    entries = {entry["primaryAccession"]: entry for entry in json.loads(path.read_text())["results"]}
+    records, refused = read(path)
+    assert len(records) + len(refused) == len(entries) == 44
+    for record in records:
+        entry = entries[record["record_id"]]
+        comments = [comment for comment in entry["comments"] if comment["commentType"] == "FUNCTION"]
+        codes = {
+            ev["evidenceCode"] for comment in comments for text in comment["texts"] for ev in text.get("evidences", [])
+        }
+        assert record["proteins"][0]["sequence"] == entry["sequence"]["value"]
+        assert set(json.loads(record["provenance"] or "{}").get("evidence", [])) == codes
+    refused_ids = {error.record for error in refused if isinstance(error, RecordError)}
+    without = {
+        name for name, entry in entries.items() if all(c["commentType"] != "FUNCTION" for c in entry["comments"])
+    }
+    assert refused_ids == without
+
+
+def test_fasta_gives_proteins_without_texts(real_data: Path) -> None:
+    path = real_data / "classification" / "deeploc_test.fasta"
+    records, refused = read(path)
+    entries = list(SeqIO.parse(io.StringIO(path.read_text()), "fasta"))
+    assert not refused
+    assert [record["proteins"][0]["sequence"] for record in records] == [str(entry.seq) for entry in entries]
+    assert [record["record_id"] for record in records] == [entry.id for entry in entries]
+    assert all(record["text"] is None and record["messages"] is None for record in records)
+
+
+def test_published_questions(real_data: Path) -> None:
+    path = real_data / "qa" / "protein2text_sample.json"
+    source = json.loads(path.read_text())
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == [row["long_format_id"] for row in source[:2]]
+    assert records[0]["messages"] == [
+        {"role": "user", "content": source[0]["conversations"][0]["value"]},
+        {"role": "assistant", "content": source[0]["conversations"][1]["value"]},
+    ]
+    assert json.loads(records[1]["provenance"] or "")["pmc"] == source[1]["pmc_id"]
+    (error,) = refused
+    assert isinstance(error, RecordError)
+    assert error.reason == "truncated"
+    assert error.record == "Q9HC52_27"
+    assert "backslash" in str(error)
+
+
+def test_benchmark_questions_lose_only_their_references(real_data: Path) -> None:
+    path = real_data / "qa" / "microbiome_benchmark.json"
+    source = {row["long_format_id"]: row for row in json.loads(path.read_text())}
+    records, refused = read(path)
+    assert not refused
+    assert len(records) == len(source) == 669
+    for record in records:
+        row = source[record["record_id"]]
+        assert record["messages"] is not None
+        question, answer = (turn["content"] for turn in record["messages"])
+        assert question == row["conversations"][0]["value"]
+        assert "PubMed:" not in answer
+        assert "{ECO" not in answer
+        raw = row["conversations"][1]["value"]
+        if "PubMed" not in raw and "similarity)" not in raw and "(Probable)" not in raw:
+            assert answer == " ".join(raw.split())
+        assert record["question_kind"] is None
+        assert record["facts"] is None
+
+
+QUESTION = {
+    "long_format_id": "P1_0",
+    "id": "P1",
+    "protein": "One",
+    "pmc_id": ["PMC1"],
+    "amino_seq": "MKV",
+    "conversations": [
+        {"from": "human", "value": "<protein_sequence>\nWhat is it?"},
+        {"from": "gpt", "value": "It is an enzyme."},
+    ],
+}
+
+
+def conversation(human: str, gpt: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": human}, {"from": "gpt", "value": gpt}]
+
+
+def write_questions(path: Path, *changes: dict[str, object]) -> Path:
+    path.write_text(json.dumps([{**QUESTION, **change} for change in changes]))
+    return path
+
+
+def test_question_about_two_proteins(tmp_path: Path) -> None:
+    two = {
+        "id": ["P1", "P2"],
+        "protein": ["One", "Two"],
+        "amino_seq": ["MKV", "MKL"],
+        "conversations": conversation("<protein_sequence>\n<protein_sequence>\nAre they alike?", "Yes, both: ATP."),
+        "question_kind": "pair",
+        "facts": ["binds=ATP", "yes_no=yes"],
+    }
+    records, refused = read(write_questions(tmp_path / "qa.json", two))
+    assert not refused
+    assert [protein["accession"] for protein in records[0]["proteins"]] == ["P1", "P2"]
+    assert records[0]["question_kind"] == "pair"
+    assert records[0]["facts"] == ["binds=ATP", "yes_no=yes"]
+
+
+def test_missing_facts_differ_from_none(tmp_path: Path) -> None:
+    records, _ = read(write_questions(tmp_path / "qa.json", {"facts": []}, {}))
+    assert [record["facts"] for record in records] == [[], None]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"conversations": conversation("<protein_sequence>\nWhat?", "It is critical to\\")}, "truncated"),
+        ({"conversations": conversation("<protein_sequence>\nWhat?", 'It is "critical')}, "truncated"),
+        ({"conversations": conversation("<protein_sequence>\nWhat?", "It binds (ATP.")}, "truncated"),
+        ({"conversations": conversation("<protein_sequence>\nWhat?", "It binds ATP).")}, "truncated"),
+        ({"conversations": conversation("<protein_sequence>\nWhat?", " \n")}, "empty_text"),
+        ({"conversations": conversation("<protein_sequence>\n", "It binds.")}, "empty_text"),
+        ({"conversations": conversation("What is it?", "It binds.")}, "bad_placeholder"),
+        ({"conversations": conversation("<protein_sequence>\n<protein_sequence>\nSame?", "Yes.")}, "bad_placeholder"),
+        ({"conversations": conversation("<protein_sequence>\nIs <protein_sequence> it?", "Yes.")}, "bad_placeholder"),
+        ({"conversations": QUESTION["conversations"][:1]}, "bad_turns"),  # type: ignore[index]
+        ({"conversations": None}, "bad_turns"),
+        ({"id": ["P1", "P2"]}, "bad_proteins"),
+        ({"id": ["P1", "P2", "P3"], "amino_seq": ["M", "M", "M"]}, "bad_proteins"),
+        ({"amino_seq": ""}, "empty_sequence"),
+        ({"amino_seq": "MKJ"}, "invalid_residue"),
+        ({"amino_seq": "M" * 11}, "too_long"),
+        ({"id": " "}, "no_accession"),
+    ],
+)
+def test_unusable_question_is_refused_with_its_reason(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+    records, refused = read(write_questions(tmp_path / "qa.json", change, {"long_format_id": "good"}), max_residues=10)
+    assert [record["record_id"] for record in records] == ["good"]
+    (error,) = refused
+    assert isinstance(error, RecordError)
+    assert error.reason == reason
+    assert len(str(error)) > 40, "an error says value, place, limit and remedy"
+
+
+def test_escaped_quotes_are_mended_and_said_so(tmp_path: Path) -> None:
+    change = {"conversations": conversation("<protein_sequence>\nWhat is this protein\\'s role?", "It\\'s an enzyme.")}
+    records, _ = read(write_questions(tmp_path / "qa.json", change, {}))
+    messages = records[0]["messages"]
+    assert messages is not None
+    assert messages[0]["content"].endswith("this protein's role?")
+    assert messages[1]["content"] == "It's an enzyme."
+    assert json.loads(records[0]["provenance"] or "")["mended"] is True
+    assert "mended" not in json.loads(records[1]["provenance"] or "")
+
+
+def test_too_long_protein_names_value_limit_and_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "long.fasta"
+    path.write_text(f">P1 long\n{'M' * 60}\n{'K' * 41}\n")
+    _, (error,) = read(path, max_residues=100)
+    assert "101 residues" in str(error)
+    assert "max_residues=100" in str(error)
+    assert "Raise" in str(error)
+
+
+TABLE = "Entry\tLength\tFunction [CC]\tSequence\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("P1\t3\tFUNCTION: Binds.", "bad_row"),
+        ("P1\t4\tFUNCTION: Binds.\tMKV", "length_mismatch"),
+        ("P1\t3\t\tMKV", "no_function"),
+        ("P1\t3\tFUNCTION: Binds.\tMK1", "invalid_residue"),
+        ("\t3\tFUNCTION: Binds.\tMKV", "no_accession"),
+    ],
+)
+def test_bad_table_row_costs_only_itself(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text(f"{TABLE}{line}\nP2\t3\tFUNCTION: Binds.\tMKV\n\n")
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == ["P2"]
+    assert [error.reason for error in refused if isinstance(error, RecordError)] == [reason]
+
+
+def test_table_without_a_needed_column_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("Entry\tSequence\nP1\tMKV\n")
+    _, (error,) = read(path)
+    assert "Function [CC]" in str(error)
+
+
+def test_columns_may_come_in_any_order_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_bytes(b"Sequence\tEntry\tFunction [CC]\r\nmkv*\tP1\tFUNCTION: Binds.\r\n")
+    ((record,), _) = read(path)
+    assert record["proteins"][0]["sequence"] == "MKV"
+    assert record["text"] == "Binds."
+
+
+def flat_entry(real_data: Path, name: str) -> str:
+    return (real_data / "uniprot" / "flatfile" / name).read_text()
+
+
+def test_malformed_flat_entry_costs_only_itself(real_data: Path, tmp_path: Path) -> None:
+    good, other = flat_entry(real_data, "P60904.txt"), flat_entry(real_data, "P62258.txt")
+    bad = good.replace("ID   ", "ID   broken line ", 1)
+    cut = good[: len(good) // 2]
+    path = tmp_path / "mixed.dat"
+    path.write_text(bad + other + cut)
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == ["P62258"]
+    assert isinstance(refused[0], RecordError)
+    assert refused[0].place == "line 1"
+    assert isinstance(refused[1], str)
+    assert "ends inside this entry" in refused[1]
+
+
+def test_malformed_xml_entry_costs_only_itself(real_data: Path, tmp_path: Path) -> None:
+    text = (real_data / "uniprot" / "xml" / "multi_ex.xml").read_text()
+    healthy = {record["record_id"] for record in read(real_data / "uniprot" / "xml" / "multi_ex.xml")[0]}
+    path = tmp_path / "mixed.xml"
+    path.write_text(text.replace("<accession>P56540</accession>", "<accession>P56540</wrong>"))
+    records, refused = read(path)
+    assert {record["record_id"] for record in records} == healthy - {"P56540"}
+    errors = [error for error in refused if isinstance(error, RecordError) and error.reason == "unreadable"]
+    line = text.count("\n", 0, text.rindex("<entry", 0, text.index("<accession>P56540"))) + 1
+    assert [error.place for error in errors] == [f"line {line}"]
+
+
+@pytest.mark.parametrize("namespace", ["http://uniprot.org/uniprot", "https://uniprot.org/uniprot"])
+def test_both_xml_namespaces(tmp_path: Path, namespace: str) -> None:
+    path = tmp_path / "entry.xml"
+    path.write_text(
+        f'<uniprot xmlns="{namespace}"><entry version="7"><accession>P1</accession><comment type="function">'
+        '<molecule>Isoform 2</molecule><text evidence="1">Binds ATP (PubMed:5)</text></comment>'
+        '<evidence key="1" type="ECO:0000269"><source><dbReference type="PubMed" id="5"/></source></evidence>'
+        '<sequence length="3">MK\nV</sequence></entry></uniprot>'
+    )
+    ((record,), refused) = read(path)
+    assert not refused
+    assert record["text"] == "[Isoform 2]: Binds ATP."
+    assert record["proteins"][0]["sequence"] == "MKV"
+    assert json.loads(record["provenance"] or "") == {"entry_version": 7, "evidence": ["ECO:0000269"], "pubmed": ["5"]}
+
+
+def test_json_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    whole = json.dumps([QUESTION, {**QUESTION, "long_format_id": "P1_1"}], indent=1)
+    path.write_text(whole[:-20])
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == ["P1_0"]
+    assert len(refused) == 1
+    assert "nothing after it can be read" in str(refused[0])
+    path.write_text(whole.rstrip("]\n"))
+    records, refused = read(path)
+    assert len(records) == 2
+    assert "not closed" in str(refused[0])
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps({**QUESTION, "long_format_id": f"P1_{n}"}) + "\n" for n in range(3)))
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == ["P1_0", "P1_1", "P1_2"]
+    assert not refused
+
+
+def test_rest_sequence_is_checked_against_its_md5(real_data: Path, tmp_path: Path) -> None:
+    entry = json.loads((real_data / "uniprot" / "rest_entries.json").read_text())["results"][0]
+    residues = entry["sequence"]["value"]
+    entry["sequence"]["value"] = residues[:-1] + ("A" if residues[-1] != "A" else "G")
+    path = tmp_path / "entry.json"
+    path.write_text(json.dumps(entry))
+    _, (error,) = read(path)
+    assert isinstance(error, RecordError)
+    assert error.reason == "checksum_mismatch"
+
+
+@pytest.mark.parametrize("content", ["", "hello world\n", "a\tb\n1\t2\n"])
+def test_unknown_content_names_the_known_formats(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="known are FASTA"):
+        detect(path)
+
+
+def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="no_such_file"):
+        expand([str(tmp_path / "no_such_file.tsv")])
+    with pytest.raises(MissingFile):
+        expand([str(tmp_path)])
