@@ -3,9 +3,10 @@
 Every command imports what it needs when it runs, so that ``--help`` answers at once.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -17,7 +18,6 @@ from protein2text.cli_common import (
     Json,
     OneLineErrors,
     at_work,
-    is_verbose,
     plain,
     print_json,
     print_result,
@@ -78,7 +78,6 @@ def options(
 
 @app.command()
 def demo(
-    ctx: typer.Context,
     output: Annotated[Path, typer.Option(help="Folder that holds run folders.")] = DEMO_RUN.parent,
     as_json: Json = False,
 ) -> None:
@@ -92,12 +91,11 @@ def demo(
     """
     from protein2text.demo_plans import sample_demo
 
-    _run_demo(sample_demo(output), ctx, as_json)
+    _run_demo(sample_demo(output), as_json)
 
 
 @app.command("demo-real")
 def demo_real(
-    ctx: typer.Context,
     data: Annotated[
         Path, typer.Argument(help="Folder with uniprot/human_function.tsv and qa/microbiome_benchmark.json.")
     ],
@@ -112,14 +110,14 @@ def demo_real(
     """
     from protein2text.demo_plans import real_demo
 
-    _run_demo(real_demo(data, output), ctx, as_json)
+    _run_demo(real_demo(data, output), as_json)
 
 
-def _run_demo(plan: "DemoPlan", ctx: typer.Context, as_json: bool) -> None:
+def _run_demo(plan: "DemoPlan", as_json: bool) -> None:
     from protein2text.demo import run
     from protein2text.demo_report import print_report
 
-    outcome = run(plan, stderr(), verbose=is_verbose(ctx))
+    outcome = run(plan, stderr())
     if as_json:
         print_json(outcome.as_dict())
     else:
@@ -128,9 +126,8 @@ def _run_demo(plan: "DemoPlan", ctx: typer.Context, as_json: bool) -> None:
 
 @app.command()
 def train(
-    ctx: typer.Context,
     run_file: RunFile,
-    stage: Annotated[str, typer.Option(help="alignment, instruction, or both in turn.")] = "both",
+    stage: Annotated[Literal["alignment", "instruction", "both"], typer.Option(help="Which stage to train.")] = "both",
     as_json: Json = False,
 ) -> None:
     """Train a run's stages on Ray; the same run again resumes it.
@@ -145,24 +142,22 @@ def train(
 
     config = load_run(run_file)
     stages = STAGES if stage == "both" else (stage,)
-    for name in stages:
-        config.stage(name)
     from protein2text.train.run import train_stage
 
     results = {}
     for name in stages:
-        with at_work(ctx, name, worker_cpus=config.scaling.num_workers * config.scaling.cpus_per_worker) as (
+        with at_work(name) as (
             row,
             on_event,
         ):
             results[name] = train_stage(config, name, on_event=on_event)
             row.note = f"{results[name].steps} steps, loss {results[name].final_loss:.3f}"
+    config.save(config.folder / "run.yaml")
     print_result({name: plain(result) for name, result in results.items()}, as_json)
 
 
 @app.command()
 def evaluate(
-    ctx: typer.Context,
     run_file: RunFile,
     model: Annotated[str, typer.Option(help="Model folder or models:/NAME@ALIAS; by default the run's own.")] = "",
     output: Annotated[Path | None, typer.Option(help="Folder of the report; by default the run's own.")] = None,
@@ -181,7 +176,7 @@ def evaluate(
 
     model = model or str(config.folder / "instruction" / "model")
     folder = str((output or config.folder / "evaluation").absolute())
-    with at_work(ctx, "evaluation") as (row, on_event):
+    with at_work("evaluation") as (row, on_event):
         result = judge(model, config, folder, on_event=on_event)
         row.note = result.verdict
     print_result(plain(result), as_json)
@@ -206,13 +201,14 @@ def register(
     from protein2text.registry import register as add_version
 
     report = config.folder / "evaluation" / "report.json"
+    trained = config.folder / "instruction" / "result.json"
     version = add_version(
-        str(model or config.folder / "instruction" / "model"),
+        model or config.folder / "instruction" / "model",
         name=config.tracking.model_name,
         alias=alias,
         tracking_uri=config.tracking.uri,
-        run_id=None,
-        report_json=str(report) if report.is_file() else None,
+        run_id=json.loads(trained.read_text())["mlflow_run_id"] if trained.is_file() and model is None else None,
+        report_json=report if report.is_file() and model is None else None,
     )
     print_result({"name": config.tracking.model_name, "version": version, "alias": alias}, as_json)
 

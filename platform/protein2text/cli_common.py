@@ -56,19 +56,12 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
-def is_verbose(ctx: typer.Context) -> bool:
-    """Whether ``--verbose`` stands before the command."""
-    return bool(ctx.find_root().params.get("verbose"))
-
-
 @contextmanager
-def at_work(ctx: typer.Context, stage: str, *, worker_cpus: float = 1) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
-    """Ray and a progress display around one stage; yields its row and the callback for its events."""
+def at_work(stage: str) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
+    """A progress display around one stage; yields its row and the callback for its events."""
     from protein2text.cli_display import Display
-    from protein2text.cli_ray import ray_cluster
 
-    verbose = is_verbose(ctx)
-    with ray_cluster(worker_cpus, verbose=verbose), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
+    with Display(stderr(), (stage,)) as display, display.stage(stage) as row:
         yield row
 
 

@@ -1,7 +1,7 @@
 """``protein2text data``: make corpora and splits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,11 +29,11 @@ def data_sample(
 
 @data_app.command("ingest")
 def data_ingest(
-    ctx: typer.Context,
     output: Annotated[Path, typer.Option(help="Corpus folder to write.")],
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, or folders of files.")
     ] = None,
+    uniprot: Annotated[str, typer.Option(metavar="QUERY", help="Download what this UniProtKB query finds.")] = "",
     max_residues: Annotated[int, typer.Option(min=1, help="Longer proteins are quarantined, never cut.")] = 4096,
     as_json: Json = False,
 ) -> None:
@@ -44,24 +44,32 @@ def data_ingest(
     [bold]Examples[/bold]
 
     protein2text data ingest uniprot.tsv questions.json --output corpus
-    """
-    if not sources:
-        raise typer.BadParameter("name at least one file or folder", param_hint="SOURCE...")
-    from protein2text.data.ingest import ingest
 
-    with at_work(ctx, "ingest") as (row, on_event):
-        summary = ingest(sources, str(output.absolute()), max_residues=max_residues, progress=on_event)
+    protein2text data ingest --uniprot "reviewed:true AND cc_function:* AND organism_id:9606" --output corpus
+    """
+    if not sources and not uniprot:
+        raise typer.BadParameter("name at least one file or folder, or a --uniprot query", param_hint="SOURCE...")
+    from protein2text.data.ingest import ingest
+    from protein2text.data.uniprot_rest import fetch
+
+    files = list(sources or [])
+    if uniprot:
+        with at_work("download") as (row, on_event):
+            files.append(str(fetch(uniprot, output.with_name(f"{output.name}-download"), progress=on_event)))
+            row.note = files[-1]
+    with at_work("ingest") as (row, on_event):
+        summary = ingest(files, str(output.absolute()), max_residues=max_residues, progress=on_event)
         row.note = f"{summary.records} records, {summary.quarantined} quarantined"
     print_result(plain(summary), as_json)
 
 
 @data_app.command("split")
 def data_split(
-    ctx: typer.Context,
     corpus: Annotated[list[str], typer.Argument(metavar="CORPUS...", help="Corpus folders.")],
     output: Annotated[Path, typer.Option(help="Split folder to write.")],
     kind: Annotated[
-        str, typer.Option(help="by_cluster (claims generalisation) or by_member (known families).")
+        Literal["by_cluster", "by_member"],
+        typer.Option(help="by_cluster (claims generalisation) or by_member (known families)."),
     ] = "by_cluster",
     assignment: Annotated[Path | None, typer.Option(help="Table of accession, split, group; for by_member.")] = None,
     test_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of proteins held out for testing.")] = 0.2,
@@ -78,7 +86,7 @@ def data_split(
     """
     from protein2text.data.split import split
 
-    with at_work(ctx, "split"):
+    with at_work("split"):
         summary = split(
             [str(Path(folder).absolute()) for folder in corpus],
             str(output.absolute()),

@@ -13,11 +13,11 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 OnEvent = Callable[[dict[str, Any]], None]
-"""Takes a stage's events: any of ``step``, ``num_steps``, ``loss``, ``message`` and other numbers to show."""
+"""Takes a stage's events: any of ``step``, ``num_steps``, ``message`` and numbers; those in ``SHOWN`` are shown."""
 
 PLAIN_INTERVAL_S = 10.0
 """Without a terminal, a stage prints at most one line in this time."""
-_NOT_SHOWN = ("stage", "step", "num_steps", "message")
+SHOWN = ("loss", "rows", "records", "quarantined", "entries", "total")
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Display:
         self._progress.update(task, total=total, completed=total, note=note)
 
     def _show(self, task: TaskID, row: StageDisplay, event: dict[str, Any]) -> None:
-        numbers = {key: value for key, value in event.items() if key not in _NOT_SHOWN and value is not None}
+        numbers = {key: event[key] for key in SHOWN if event.get(key) is not None}
         words = [str(event["message"])] if event.get("message") else []
         words += [f"{key} {_short(value)}" for key, value in numbers.items()]
         note = ", ".join(words)

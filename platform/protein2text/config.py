@@ -11,11 +11,11 @@ from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.model_config import ModelConfig
-from protein2text.train.stage_config import ScalingConfig, StageConfig
+from protein2text.train.stage_config import ScalingConfig, Stage, StageConfig
 
 RUN_VERSION = 1
 PRESETS = Path(__file__).with_name("presets")
-STAGES = ("alignment", "instruction")
+STAGES: tuple[Stage, ...] = ("alignment", "instruction")
 
 
 class TrackingConfig(Config):

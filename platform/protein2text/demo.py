@@ -17,6 +17,7 @@ from rich.console import Console
 from protein2text.cli_display import Display, OnEvent, StageDisplay
 from protein2text.config import RunConfig
 from protein2text.demo_plans import DemoPlan, Question
+from protein2text.train.stage_config import Stage
 
 STEPS = ("sample", "ingest", "split", "alignment", "instruction", "evaluation", "registration", "questions")
 ALIAS = "champion"
@@ -86,26 +87,24 @@ class _Chain:
         return dict(json.loads(self._memory.read_text(encoding="utf-8"))) if self._memory.is_file() else {}
 
 
-def run(plan: DemoPlan, console: Console, *, verbose: bool = False) -> DemoOutcome:
+def run(plan: DemoPlan, console: Console) -> DemoOutcome:
     """Run a plan to its end, or go on where it stopped; nothing is left running.
 
     Args:
         plan: what to read and how to train.
         console: for progress.
-        verbose: show the logs of Ray's workers too.
     """
-    from protein2text.cli_ray import ray_cluster
+    from protein2text.train.resources import ray_session
 
     started = time.monotonic()
     config = plan.config
     config.folder.mkdir(parents=True, exist_ok=True)
-    config.save(config.folder / "run.yaml")
-    worker_cpus = config.scaling.num_workers * config.scaling.cpus_per_worker
     steps = [name for name in STEPS if name != "sample" or plan.write_sources]
-    with ray_cluster(worker_cpus, verbose=verbose), Display(console, tuple(steps)) as display:
+    with ray_session(config.scaling), Display(console, tuple(steps)) as display:
         chain = _Chain(config.folder, display, plan.fingerprint())
         _make_data(plan, chain)
         evaluation = _make_model(config, chain)
+        config.save(config.folder / "run.yaml")
         model, answers = _serve_and_ask(plan, display)
     keep = ("seconds", "note", "finished_earlier")
     told = {name: {key: step[key] for key in keep if key in step} for name, step in chain.done.items()}
@@ -150,7 +149,7 @@ def _make_model(config: RunConfig, chain: _Chain) -> dict[str, Any]:
     from protein2text.registry import register
     from protein2text.train.run import train_stage
 
-    def train(stage: str) -> dict[str, Any]:
+    def train(stage: Stage) -> dict[str, Any]:
         def work(row: StageDisplay, on_event: OnEvent) -> dict[str, Any]:
             result = train_stage(config, stage, on_event=on_event)
             row.note = f"{result.steps} steps, loss {result.final_loss:.3f}"
