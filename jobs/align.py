@@ -1,0 +1,24 @@
+"""Train the bridge on descriptions (alignment stage), as a Ray job: ``ray job submit --working-dir . -- python jobs/align.py RUN``.
+
+A submitted job runs in a copy of the checkout that Ray deletes later, so the run's paths should be absolute.
+"""
+
+import argparse
+
+import _bootstrap
+
+from protein2text.config import load_run
+from protein2text.train.run import train_stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run's YAML file or a preset's name")
+    config = load_run(parser.parse_args().run)
+    scaling = config.scaling
+    with _bootstrap.cluster(scaling.num_workers * scaling.cpus_per_worker):
+        _bootstrap.print_result(train_stage(config, "alignment"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Train one stage of a run on Ray, or go on with it, or find it finished."""
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ray.data
+import ray.train
+from mlflow.exceptions import MlflowException
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from protein2text import registry
+from protein2text.config import RunConfig
+from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
+from protein2text.models.checkpoints import verify_manifest
+from protein2text.train.curve import draw_loss_curve
+from protein2text.train.events import EventFollower, OnEvent, read_steps
+from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
+from protein2text.train.loop import StageTask, train_worker
+from protein2text.train.plan import Plan
+from protein2text.train.resources import cluster_supply, ray_session, require
+from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
+from protein2text.train.stage_config import Stage
+
+logger = logging.getLogger(__name__)
+
+PROCESS_GROUP_TIMEOUT_S = 600
+"""A worker stuck in a collective is found after this long; torch's own limit is half an hour."""
+HEALTH_CHECK_INTERVAL_S = 0.5
+STEPS_OF_FINAL_LOSS = 20
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage."""
+
+    model_dir: str
+    steps: int
+    final_loss: float
+    """Mean over the last ``STEPS_OF_FINAL_LOSS`` steps, nats per supervised token."""
+    seconds: float
+    """Wall time of the optimizer steps, start-up apart."""
+    mlflow_run_id: str
+
+
+def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = None) -> StageResult:
+    """Train a stage to its end. The same run again goes on from its newest good checkpoint, or returns its result.
+
+    Args:
+        config: the run; its folder holds everything the stage makes.
+        stage: ``alignment``, or ``instruction``, which begins with the alignment's model.
+        on_event: told of every step and decision, from another thread.
+
+    Raises:
+        ResumeMismatch: the run's name was used with other settings.
+        ResourcesUnavailable: the cluster can never hold the workers.
+        MissingFile: a corpus, split or alignment model is not there.
+    """
+    folder = config.folder / stage
+    settings = stage_settings(config, stage)
+    refuse_changes(folder, settings)
+    if finished := _finished(folder):
+        logger.info("%s/%s is finished: %d steps, loss %.4f", config.name, stage, finished.steps, finished.final_loss)
+        return finished
+    with ray_session(config.scaling):
+        require(config.scaling, cluster_supply())
+        tokenized = tokenized_records(config, stage)
+        plan = _plan(config, stage, tokenized)
+        settings["data.records"] = plan.digest
+        refuse_changes(folder, settings)
+        save_settings(folder, settings)
+        task = StageTask(config, stage, plan.num_steps, settings)
+        run_log = _mlflow_run(config, stage, folder, settings)
+        client = registry.connect(config.tracking.uri)
+        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event):
+            _fit(task, planned_datasets(plan, tokenized))
+    return _finish(task, run_log)
+
+
+def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
+    settings = config.stage(stage)
+    sizes, too_long = record_sizes(tokenized, settings.max_length)
+    if too_long:
+        named = ", ".join(too_long[:5])
+        logger.warning(
+            "%s: %d records exceed max_length=%d and are left out: %s", stage, len(too_long), settings.max_length, named
+        )
+    plan = Plan(
+        records=sizes,
+        seed=config.seed,
+        epochs=settings.epochs,
+        global_batch=settings.global_batch,
+        num_workers=config.scaling.num_workers,
+        micro_batch_tokens=settings.micro_batch_tokens,
+        micro_batch_residues=settings.micro_batch_residues,
+        max_steps=settings.max_steps,
+    )
+    logger.info(
+        "%s: %d steps = floor(%d records x %d epochs / global batch %d)%s; left over from the last batch: %s",
+        stage, plan.num_full_steps, len(sizes), plan.epochs, plan.global_batch,
+        f", ended at max_steps={plan.max_steps}" if plan.num_steps < plan.num_full_steps else "",
+        ", ".join(plan.dropped) or "none",
+    )  # fmt: skip
+    return plan
+
+
+def _fit(task: StageTask, datasets: dict[str, ray.data.Dataset]) -> None:
+    """Run the workers; a lost one restarts all from the newest good checkpoint."""
+    scaling = task.config.scaling
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(HEALTH_CHECK_INTERVAL_S))
+    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": scaling.gpus_per_worker} if scaling.gpus_per_worker else {})
+    backend = "nccl" if scaling.gpus_per_worker else "gloo"
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"task": task},
+        torch_config=TorchConfig(backend=backend, timeout_s=PROCESS_GROUP_TIMEOUT_S),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=scaling.num_workers, use_gpu=bool(scaling.gpus_per_worker), resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name=task.checkpoints.name,
+            storage_path=str(task.folder),
+            failure_config=ray.train.FailureConfig(max_failures=scaling.max_restarts),
+        ),
+        datasets=datasets,
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+    )
+    try:
+        trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        for failure in error.worker_failures.values():
+            if isinstance(failure, ProteinToTextError):
+                raise failure from error
+        raise
+
+
+def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
+    steps = read_steps(task.events)
+    draw_loss_curve(steps, task.folder / "loss.png", f"{task.config.name}: {task.stage}")
+    last = [event["loss"] for event in steps[-STEPS_OF_FINAL_LOSS:]]
+    result = StageResult(
+        model_dir=str(task.folder / "model"),
+        steps=task.num_steps,
+        final_loss=sum(last) / len(last),
+        seconds=round(sum(event["seconds"] for event in steps), 2),
+        mlflow_run_id=run_log.run_id,
+    )
+    registry.connect(run_log.tracking_uri).log_artifact(run_log.run_id, str(task.folder / "loss.png"))
+    run_log.end()
+    (task.folder / RESULT).write_text(json.dumps(asdict(result), indent=1))
+    logger.info("%s: %d steps in %.0f s, loss %.4f", task.stage, result.steps, result.seconds, result.final_loss)
+    return result
+
+
+def _finished(folder: Path) -> StageResult | None:
+    """The result of a stage that reached its end and whose model is whole."""
+    if not (folder / RESULT).is_file():
+        return None
+    try:
+        verify_manifest(folder / "model")
+    except (CorruptCheckpoint, MissingFile) as error:
+        logger.warning("the finished model is damaged and is made again from the last checkpoint: %s", error)
+        return None
+    return StageResult(**json.loads((folder / RESULT).read_text()))
+
+
+def _mlflow_run(config: RunConfig, stage: Stage, folder: Path, settings: Settings) -> registry.RunLog:
+    """The stage's run in MLflow: the one it was begun with, or a new one."""
+    path = folder / "mlflow.json"
+    tracking = config.tracking
+    if path.is_file():
+        run_log = registry.RunLog(tracking.uri, json.loads(path.read_text())["run_id"])
+        try:
+            registry.connect(tracking.uri).get_run(run_log.run_id)
+        except MlflowException:
+            logger.warning("MLflow at %s knows nothing of run %s; a new one is begun", tracking.uri, run_log.run_id)
+        else:
+            return run_log
+    checksums = dict(zip(config.data.corpus, settings["data.corpus"], strict=True))
+    name = f"{config.name}/{stage}"
+    run_log = registry.start_run(
+        tracking.uri, tracking.experiment, name, config=config.model_dump(mode="json"), data_checksum=checksums
+    )
+    path.write_text(json.dumps({"run_id": run_log.run_id, "begun": time.time()}))
+    return run_log

@@ -1,0 +1,80 @@
+"""What two runs of one name must share to be the same run, and the refusal to go on with anything else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from protein2text.config import RunConfig
+from protein2text.data.records import load_card
+from protein2text.data.split_folder import load_split
+from protein2text.errors import MissingFile, ResumeMismatch
+from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
+from protein2text.train.stage_config import Stage
+
+SETTINGS = "settings.json"
+FREE_KEYS = ("checkpoint_interval_steps", "keep_checkpoints")
+"""Settings of a stage that may change while it runs, as the number of workers and the ZeRO stage may."""
+
+Settings = dict[str, Any]
+"""Values by dotted key."""
+
+
+def stage_settings(config: RunConfig, stage: Stage) -> Settings:
+    """The model, the stage, the seed, the data by checksum and, for instruction tuning, the model it begins with.
+
+    Raises:
+        MissingFile: a corpus, split or alignment model is not there.
+        CorruptCheckpoint: the alignment model differs from its manifest.
+    """
+    values: dict[str, Any] = {
+        "seed": config.seed,
+        "model": config.model.model_dump(mode="json"),
+        stage: config.stage(stage).model_dump(mode="json", exclude=set(FREE_KEYS)),
+        "data": {
+            "corpus": [load_card(folder)["checksum"] for folder in config.data.corpus],
+            "split": load_split(config.data.split).card["checksum"] if config.data.split else None,
+        },
+    }
+    if stage == "instruction":
+        start = config.folder / "alignment" / "model"
+        if not start.is_dir():
+            raise MissingFile(
+                str(start), "the model that instruction tuning begins with", "Run the alignment stage first."
+            )
+        verify_manifest(start)
+        values["alignment_model"] = sha256_of(start / MANIFEST)
+    return dict(_leaves(values))
+
+
+def refuse_changes(folder: Path, settings: Settings) -> None:
+    """Compare with the settings that the stage's folder was begun with, if it was.
+
+    Raises:
+        ResumeMismatch: naming the first key that differs.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return
+    saved: Settings = json.loads(path.read_text())
+    for key in sorted(saved.keys() & settings.keys()) + sorted(saved.keys() ^ settings.keys()):
+        if saved.get(key) != settings.get(key):
+            run = f"{folder.parent.name}/{folder.name}"
+            raise ResumeMismatch(run, key, json.dumps(saved.get(key)), json.dumps(settings.get(key)))
+
+
+def save_settings(folder: Path, settings: Settings) -> None:
+    """Record what the stage is begun with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{SETTINGS}.partial"
+    partial.write_text(json.dumps(settings, indent=1, sort_keys=True))
+    partial.replace(folder / SETTINGS)
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            leaves += _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves.append((f"{prefix}{key}", value))
+    return leaves

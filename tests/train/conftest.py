@@ -1,0 +1,105 @@
+"""A small world for training tests: random bases of the true architectures, a corpus of twenty proteins, one Ray."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+import torch
+from transformers import EsmForMaskedLM, LlamaForCausalLM
+
+from protein2text.config import RunConfig
+from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, make_record, write_shard
+from protein2text.data.split_folder import write_split
+from protein2text.proteins import Protein
+from protein2text.train.base_decoder import decoder_config, train_tokenizer
+from protein2text.train.base_encoder import encoder_config
+
+NUM_PROTEINS, NUM_TEST_PROTEINS = 24, 4
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``esm2``, ``llama``, ``corpus`` and ``split``."""
+    folder = tmp_path_factory.mktemp("small-world")
+    torch.manual_seed(0)
+    EsmForMaskedLM(encoder_config(hidden_size=24, num_layers=3, num_heads=2)).save_pretrained(folder / "esm2")
+    tokenizer = train_tokenizer(0, vocab_size=400)
+    LlamaForCausalLM(decoder_config(tokenizer, 32, 2, 2)).save_pretrained(folder / "llama")
+    tokenizer.save_pretrained(folder / "llama")
+    _write_corpus(folder / "corpus")
+    rows = [
+        {"accession": f"P{number:02}", "split": "test" if number < NUM_TEST_PROTEINS else "train", "cluster": "c"}
+        for number in range(NUM_PROTEINS)
+    ]
+    write_split(folder / "split", rows, {"kind": "by_member"})
+    return folder
+
+
+def _write_corpus(folder: Path) -> None:
+    """A description and a question per protein, with answers of very different lengths, and two-protein questions."""
+    generator = torch.Generator().manual_seed(1)
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    records = []
+    proteins = []
+    for number in range(NUM_PROTEINS):
+        length = int(torch.randint(5, 60, (), generator=generator))
+        residues = "".join(letters[index] for index in torch.randint(20, (length,), generator=generator))
+        proteins.append(Protein(f"P{number:02}", residues))
+    for number, protein in enumerate(proteins):
+        text = "Binds ATP. " * (1 + number % 7)
+        records.append(make_record(protein.accession, [protein], source="test", text=text))
+        records.append(_question(f"{protein.accession}:q0", [protein], "It binds zinc. " * (1 + number % 5)))
+        if number % 6 == 5:
+            records.append(_question(f"{protein.accession}:q1", [protein, proteins[number - 1]], "The first."))
+    write_shard(pa.Table.from_pylist(records, schema=RECORD_SCHEMA), folder / "records" / "part-00000.parquet")
+    card = {"version": RECORD_VERSION, "checksum": "0" * 64, "shards": {"records": ["part-00000.parquet"]}}
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def _question(record_id: str, proteins: list[Protein], answer: str) -> Any:
+    question = "<protein_sequence>\n" * len(proteins) + "What does it bind?"
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return make_record(record_id, proteins, source="test", messages=messages)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
+    """A run of a few steps on two workers, as a mapping to change."""
+    stage = {
+        "epochs": 3, "global_batch": 5, "learning_rate": 1e-2, "warmup_ratio": 0.1, "weight_decay": 0.01,
+        "precision": "fp32", "max_length": 160, "micro_batch_tokens": 200, "micro_batch_residues": 150,
+        "checkpoint_interval_steps": 4,
+    }  # fmt: skip
+    return {
+        "name": "small",
+        "output": str(tmp_path / "runs"),
+        "seed": 3,
+        "model": {
+            "encoder": {"source": str(small_world / "esm2")},
+            "bridge": {"num_latents": 4, "depth": 1, "num_heads": 2, "head_dim": 8, "feed_forward_multiple": 1},
+            "decoder": {"source": str(small_world / "llama"), "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}},
+        },
+        "data": {"corpus": [str(small_world / "corpus")], "split": str(small_world / "split")},
+        "alignment": stage,
+        "instruction": stage | {"epochs": 2},
+        "scaling": {"num_workers": 2, "zero_stage": 2},
+        "tracking": {"experiment": "test"},
+    }
+
+
+@pytest.fixture
+def run_config(run_values: dict[str, Any]) -> RunConfig:
+    return RunConfig.parse(run_values)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """One Ray of its own for a test module."""
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
