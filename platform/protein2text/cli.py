@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from protein2text import __version__
@@ -22,6 +21,7 @@ from protein2text.cli_common import (
     print_json,
     print_result,
     stderr,
+    stdout,
     wait_for_interrupt,
 )
 from protein2text.cli_data import data_app
@@ -121,7 +121,7 @@ def _run_demo(plan: "DemoPlan", as_json: bool) -> None:
     if as_json:
         print_json(outcome.as_dict())
     else:
-        print_report(outcome, Console())
+        print_report(outcome, stdout())
 
 
 @app.command()
@@ -295,7 +295,7 @@ def doctor(
         marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "missing": "[red]missing[/red]"}
         for finding in examination.findings:
             table.add_row(f"{marks[finding.status]} {finding.name}", finding.detail, finding.remedy)
-        Console(soft_wrap=False).print(table)
+        stdout().print(table)
         typer.echo("ready: the CPU path works" if examination.healthy else "not ready: see 'missing' above")
     raise typer.Exit(0 if examination.healthy else EXIT_RUNTIME)
 

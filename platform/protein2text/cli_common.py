@@ -23,6 +23,9 @@ EXIT_USAGE = 2
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
 
+PLAIN_WIDTH = 110
+"""Columns of a table when stdout is no terminal."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -49,6 +52,14 @@ def _known(error: BaseException) -> ProteinToTextError | None:
     if isinstance(inner, ProteinToTextError):
         return inner
     return error if isinstance(error, ProteinToTextError) else None
+
+
+def stdout() -> Console:
+    """Where results go; as wide as tables need when it is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def stderr() -> Console:

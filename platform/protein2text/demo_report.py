@@ -5,9 +5,6 @@ from rich.table import Column, Table
 
 from protein2text.demo import DemoOutcome
 
-PLAIN_WIDTH = 110
-"""Columns when the output is no terminal."""
-
 
 def print_report(outcome: DemoOutcome, console: Console) -> None:
     """Print the summary.
@@ -16,8 +13,6 @@ def print_report(outcome: DemoOutcome, console: Console) -> None:
         outcome: of a finished demo.
         console: on stdout.
     """
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
     console.print(Group(_steps(outcome), "", _scores(outcome), "", _answers(outcome), ""), highlight=False)
     evaluation = outcome.evaluation
     model = " ".join(f"{key}={value}" for key, value in outcome.model.items() if isinstance(value, str | int))

