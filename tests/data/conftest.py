@@ -1,12 +1,14 @@
-"""Helpers of the data tests: corpora made without Ray, and sequences that are related by construction."""
+"""Helpers of the data tests: corpora made without Ray, related sequences, and identity by full dynamic programming."""
 
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pytest
+from Bio.Align import PairwiseAligner, substitution_matrices
 
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import OUTCOME_SCHEMA
@@ -15,29 +17,15 @@ from protein2text.proteins import Protein
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
-MakeCorpus = Callable[..., str]
 
+class MakeCorpus(Protocol):
+    """Writes records into a finished corpus folder and returns its path."""
 
-def random_sequence(rng: random.Random, length: int) -> str:
-    return "".join(rng.choices(LETTERS, k=length))
-
-
-def mutate(rng: random.Random, sequence: str, share: float) -> str:
-    """Replace exactly this share of the residues by other ones."""
-    residues = list(sequence)
-    for position in rng.sample(range(len(residues)), round(share * len(residues))):
-        residues[position] = rng.choice([letter for letter in LETTERS if letter != residues[position]])
-    return "".join(residues)
-
-
-def description(accession: str, sequence: str, text: str | None = None) -> dict[str, Any]:
-    return dict(make_record(accession, [Protein(accession, sequence)], source="made", text=text))
+    def __call__(self, records: list[dict[str, Any]], name: str = "corpus") -> str: ...
 
 
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> MakeCorpus:
-    """Write records into a finished corpus folder."""
-
     def make(records: list[dict[str, Any]], name: str = "corpus") -> str:
         writer = CorpusWriter(tmp_path / name)
         rows = [{**record, "place": f"line {number}"} for number, record in enumerate(records)]
@@ -46,3 +34,53 @@ def make_corpus(tmp_path: Path) -> MakeCorpus:
         return str(tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def described() -> Callable[..., dict[str, Any]]:
+    """A record of one protein, with a text of its own unless one is given."""
+
+    def describe(accession: str, sequence: str, text: str | None = None) -> dict[str, Any]:
+        text = text or f"The only text of {accession}."
+        return dict(make_record(accession, [Protein(accession, sequence)], source="made", text=text))
+
+    return describe
+
+
+class Sequences:
+    """Random sequences and mutants of known distance."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+
+    def random(self, length: int) -> str:
+        return "".join(self.rng.choices(LETTERS, k=length))
+
+    def mutant(self, sequence: str, share: float) -> str:
+        """Replace exactly this share of the residues by other ones."""
+        residues = list(sequence)
+        for position in self.rng.sample(range(len(residues)), round(share * len(residues))):
+            residues[position] = self.rng.choice([letter for letter in LETTERS if letter != residues[position]])
+        return "".join(residues)
+
+
+@pytest.fixture
+def sequences() -> Sequences:
+    return Sequences(seed=7)
+
+
+@pytest.fixture(scope="session")
+def identity() -> Callable[[str, str], tuple[float, float]]:
+    """Oracle: Smith-Waterman (BLOSUM62, gaps 11 + 1): identity over the alignment, and the larger coverage."""
+    aligner = PairwiseAligner(mode="local", substitution_matrix=substitution_matrices.load("BLOSUM62"))
+    aligner.open_gap_score, aligner.extend_gap_score = -11, -1
+
+    @cache
+    def measure(one: str, other: str) -> tuple[float, float]:
+        alignment = aligner.align(one, other)[0]
+        counts = alignment.counts()
+        columns = counts.identities + counts.mismatches + counts.gaps
+        spans = [blocks[-1][1] - blocks[0][0] for blocks in alignment.aligned]
+        return counts.identities / columns, max(spans[0] / len(one), spans[1] / len(other))
+
+    return measure

@@ -70,7 +70,10 @@ def version() -> str:
 
 
 def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: float) -> dict[str, str]:
-    """Cluster sequences by the cascaded method, which trades some sensitivity for speed: a search must follow.
+    """Cluster sequences so that each meets both thresholds with its representative.
+
+    Relatives can still lie in different clusters (a member is compared with representatives only): a search must
+    follow. Small sets go through one step, large ones through MMseqs2's cascade.
 
     Args:
         sequences: name to residues; names without white space.
@@ -84,7 +87,10 @@ def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: floa
         fasta = _write_fasta(sequences, Path(work) / "all.fasta")
         out = Path(work) / "out"
         thresholds = ("--min-seq-id", str(min_identity), "-c", str(coverage), "--cov-mode", "0")
-        _run("easy-cluster", str(fasta), str(out), f"{work}/tmp", *thresholds)
+        one_step = "1" if len(sequences) ** 2 <= EXHAUSTIVE_PAIRS else "0"
+        _run(
+            "easy-cluster", str(fasta), str(out), f"{work}/tmp", *thresholds, "--single-step-clustering", one_step
+        )  # fmt: skip
         lines = Path(f"{out}_cluster.tsv").read_text().splitlines()
     return {member: representative for representative, member in (line.split("\t") for line in lines)}
 

