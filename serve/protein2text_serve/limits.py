@@ -74,9 +74,8 @@ def _one_turn(messages: list[Message]) -> None:
 
 def _content(message: Message, config: ServiceConfig, card: ModelCard) -> tuple[list[Protein], str]:
     """Proteins and the question. The prompt has the proteins first, whatever the order of the parts, as in training."""
-    parts = [] if isinstance(message.content, str) else message.content
-    proteins, texts = [], [message.content] if isinstance(message.content, str) else []
-    for number, part in enumerate(parts):
+    proteins, texts = [], []
+    for number, part in enumerate(message.content):
         if isinstance(part, ProteinPart):
             proteins.append(_protein(part, f"messages[0].content[{number}].protein", card))
         else:

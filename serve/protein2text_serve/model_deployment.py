@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import serve
 
+from protein2text.generate.engine import EngineStats
 from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text_serve.answering import Prepared, Step, answer_batch, prepare
@@ -58,6 +59,10 @@ class Model:
     async def ready(self) -> None:
         """Return when the engine can answer."""
         self.engine.health()
+
+    async def stats(self) -> EngineStats:
+        """Counters of the engine, as they stand now."""
+        return self.engine.stats()
 
     def check_health(self) -> None:
         """Serve replaces a replica whose engine has failed or hangs."""

@@ -5,7 +5,7 @@ Shapes are checked here (a request that does not fit is 400); limits are checked
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from protein2text.base_config import Config
 
@@ -39,11 +39,17 @@ class TextPart(Config):
 
 
 class Message(Config):
-    """One turn; a plain string is one text part."""
+    """One turn."""
 
     role: Literal["system", "user", "assistant"]
-    content: str | list[Annotated[TextPart | ProteinPart, Field(discriminator="type")]]
+    content: list[Annotated[TextPart | ProteinPart, Field(discriminator="type")]]
+    """Parts; a plain string is one text part."""
     name: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def text_is_a_part(cls, content: Any) -> Any:
+        return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 class StreamOptions(Config):

@@ -48,8 +48,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         if not isinstance(error, Refused):
-            code = "not_found" if error.status_code == 404 else "bad_request"
-            error = Refused(error.status_code, str(error.detail), code=code)
+            error = _framework_refusal(error)
         return error.response()
 
     @app.exception_handler(RequestValidationError)
@@ -62,10 +61,29 @@ def install(app: FastAPI) -> None:
         return JSONResponse(error_body(500, message, "internal_error"), 500)
 
 
+def _framework_refusal(error: HTTPException) -> Refused:
+    """What FastAPI itself refuses: unknown paths and methods, and bodies that its JSON reader gives up on."""
+    if error.status_code == 400:
+        return Refused(400, "The body could not be read as JSON. Send one JSON object.", code="invalid_json")
+    code = "not_found" if error.status_code == 404 else "bad_request"
+    return Refused(error.status_code, f"{error.detail}. See /v1/models and /v1/chat/completions.", code=code)
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """``messages[0].content[1].protein``; the kind of a part, which pydantic puts after its number, is left out."""
+    text = ""
+    for before, part in zip((None, *path), path, strict=False):
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not (isinstance(before, int) and part in {"text", "protein"}):
+            text += f".{part}"
+    return text.removeprefix(".")
+
+
 def _shape_refusal(error: RequestValidationError) -> Refused:
     """The first shape error as one sentence. Pydantic's own text, because it names what would fit."""
     first = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:]).lstrip(".")
+    place = _place(first["loc"][1:])
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
         return Refused(400, f"The body is not JSON: {reason}. Send one JSON object.", code="invalid_json")

@@ -1,0 +1,99 @@
+"""Which model a service pins, and what it refuses to load."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
+from protein2text.models.checkpoints import write_manifest
+from protein2text_serve.card import open_model, resolve_model
+from protein2text_serve.limits import accept
+from protein2text_serve.protocol import ChatRequest
+from protein2text_serve.question import ModelCard
+from protein2text_serve.settings import ServiceConfig
+
+
+@pytest.fixture
+def copied(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+def config_of(model: Path | str, **fields: Any) -> ServiceConfig:
+    return ServiceConfig(model=str(model), **fields)
+
+
+def test_a_folder_is_named_by_its_weights(copied: Path, model_folder: Path) -> None:
+    card = resolve_model(config_of(copied, model_name="mine"))
+    assert (card.name, card.uri, card.max_residues) == ("mine", str(copied), 64)
+    assert card.version == card.weights[:12]
+    assert card.weights == resolve_model(config_of(model_folder)).weights
+    assert open_model(config_of(copied), card) == copied
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_changed_byte_is_refused_before_anything_is_served(copied: Path, place: int) -> None:
+    path = copied / "bridge.safetensors"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptCheckpoint, match=r"bridge.safetensors.*SHA-256"):
+        resolve_model(config_of(copied))
+
+
+def test_a_replica_refuses_weights_that_changed_since_the_start(copied: Path) -> None:
+    card = resolve_model(config_of(copied))
+    (copied / "run.json").write_text("{}")
+    write_manifest(copied)  # a consistent folder, but another one
+    with pytest.raises(CorruptCheckpoint, match=card.weights[:12]):
+        open_model(config_of(copied), card)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="nowhere"):
+        resolve_model(config_of(tmp_path / "nowhere"))
+
+
+def test_a_registry_address_needs_a_registry() -> None:
+    with pytest.raises(ConfigError, match="tracking_uri"):
+        resolve_model(config_of("models:/protein2text@champion"))
+
+
+def test_an_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="max_tokens"):
+        ServiceConfig.parse({"model": "x", "max_token": 3}, path="serve.yaml")
+
+
+def test_an_alias_is_pinned_to_the_version_it_meant_at_the_start(model_folder: Path, tmp_path: Path) -> None:
+    from protein2text.registry import register
+
+    tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
+    newer = Path(shutil.copytree(model_folder, tmp_path / "newer"))
+    (newer / "run.json").write_text("{}")
+    write_manifest(newer)
+    register(model_folder, name="tiny", alias="champion", tracking_uri=tracking_uri)
+    config = config_of("models:/tiny@champion", tracking_uri=tracking_uri)
+    card = resolve_model(config)
+    register(newer, name="tiny", alias="champion", tracking_uri=tracking_uri)
+    moved = resolve_model(config)
+    assert (card.name, card.version, card.uri) == ("tiny", "1", "models:/tiny/1")
+    assert (moved.version, moved.weights == card.weights) == ("2", False)
+    elsewhere = ModelCard(**{**vars(card), "folder": str(tmp_path / "not on this machine")})
+    for known in (card, elsewhere):
+        folder = open_model(config, known)
+        assert not (folder / "run.json").exists(), "a replica that starts later loads version 1 all the same"
+
+
+@pytest.mark.parametrize(("num_residues", "beyond"), [(1022, False), (1023, True)])
+def test_a_protein_longer_than_the_encoder_was_trained_on_is_flagged(num_residues: int, beyond: bool) -> None:
+    card = ModelCard("u", "f", "n", "1", "0" * 64, max_residues=4096, trained_residues=1022, created=0)
+    parts = [
+        {"type": "protein", "protein": {"sequence": "M" * num_residues}},
+        {"type": "protein", "protein": {"sequence": "MK"}},
+        {"type": "text", "text": "Where?"},
+    ]
+    request = ChatRequest.model_validate({"messages": [{"role": "user", "content": parts}]})
+    told = accept(request, "id", config_of("m"), card).extras(card)
+    assert told["beyond_training_length"] is beyond
+    assert [protein["beyond_training_length"] for protein in told["proteins"]] == [beyond, False]
