@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 import yaml
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
 from protein2text.errors import ConfigError, MissingFile
@@ -228,7 +229,7 @@ def _pack(folder: Path, target: Path) -> None:
         "input": [{"role": "user", "content": "What does this protein do?"}],
         "custom_inputs": {"proteins": [{"sequence": _EXAMPLE_SEQUENCE}]},
     }
-    with _without_tracing():
+    with _quiet():
         mlflow.pyfunc.save_model(
             target,
             python_model=str(AGENT),
@@ -239,13 +240,25 @@ def _pack(folder: Path, target: Path) -> None:
 
 
 @contextmanager
-def _without_tracing() -> Iterator[None]:
-    """MLflow traces each answer of an agent into its process-wide store, a database in the working directory."""
+def _quiet() -> Iterator[None]:
+    """Keep MLflow from side effects of its own while it loads an agent and tries one answer.
+
+    It would trace the answer into its process-wide store, a database in the working directory, draw progress bars for
+    files copied on this machine, and warn about type hints of its own schema.
+    """
+    shown = MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get_raw()
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     mlflow.tracing.disable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+            yield
     finally:
-        mlflow.tracing.enable()
+        mlflow.tracing.reset()  # enable() would open that store at once; after reset the next trace does, if any
+        if shown is None:
+            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.unset()
+        else:
+            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(shown)
 
 
 def resolve(uri: str, tracking_uri: str) -> ModelVersion:

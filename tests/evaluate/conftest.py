@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+
 from protein2text.evaluate.facts import Vocabulary, parse_facts
 from protein2text.evaluate.items import Corpus, Item
 from protein2text.models.chat import PLACEHOLDER

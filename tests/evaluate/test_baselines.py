@@ -5,7 +5,6 @@ from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
 from protein2text.evaluate.neighbors import Neighbor, nearest
 from protein2text.proteins import Protein
-
 from tests.evaluate.conftest import World, make_item
 
 

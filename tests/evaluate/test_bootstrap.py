@@ -3,6 +3,7 @@ import random
 
 import numpy as np
 import pytest
+
 from protein2text.evaluate.bootstrap import Estimate, cluster_bootstrap, estimate
 
 

@@ -1,12 +1,12 @@
 from collections import Counter
 
 import pytest
+
 from protein2text.evaluate.controls import Swapper, build_requests, shuffled
 from protein2text.evaluate.facts import Vocabulary
 from protein2text.evaluate.items import Item
 from protein2text.models.chat import PLACEHOLDER
 from protein2text.proteins import Protein
-
 from tests.evaluate.conftest import World, make_item
 
 

@@ -1,13 +1,15 @@
 import pytest
+
 from protein2text.evaluate.facts import Vocabulary, names_exactly, parse_facts, polarity
 
-VOCABULARY = Vocabulary(
-    parse_facts([fact])
-    for fact in (
-        "binds=ATP", "binds=zinc", "binds=iron", "binds=iron-sulfur cluster", "binds=DNA", "binds=heme", "family=ABC transporter",
-        "family=zinc finger", "location=nucleus", "location=membrane", "ec=3.2.1.4", "ec=3.2.1.41", "kind=kinase",
-    )
-)  # fmt: skip
+VALUES = {
+    "binds": ("ATP", "zinc", "iron", "iron-sulfur cluster", "DNA", "heme"),
+    "family": ("ABC transporter", "zinc finger"),
+    "location": ("nucleus", "membrane"),
+    "ec": ("3.2.1.4", "3.2.1.41"),
+    "kind": ("kinase",),
+}
+VOCABULARY = Vocabulary(parse_facts([f"{kind}={value}"]) for kind, values in VALUES.items() for value in values)
 
 
 def asserted(text: str) -> set[str]:

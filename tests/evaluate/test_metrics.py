@@ -1,5 +1,6 @@
 import pytest
 import sacrebleu
+
 from protein2text.evaluate.metrics import ROUGE_SIGNATURE, bleu, bleu_signature, rouge_l
 
 GOLD = "It catalyzes the endohydrolysis of cellulose."

@@ -1,4 +1,5 @@
 import pytest
+
 from protein2text.evaluate.bootstrap import Estimate
 from protein2text.evaluate.verdict import judge, units_needed
 

@@ -18,6 +18,8 @@ from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.chat import encode_prompt
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
+from protein2text.train.resources import SPARE_CPUS, cluster_supply, ray_session
+from protein2text.train.stage_config import ScalingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +95,6 @@ class _Actor:
         return {"place": batch["place"], "answer": np.array(answers, dtype=object)}
 
 
-def _encode(request: Request) -> str:
-    return json.dumps(asdict(request))
-
-
 def _decode(text: str) -> Request:
     fields = json.loads(text)
     return Request(
@@ -125,37 +123,41 @@ def answer_on_ray(
     Raises:
         ResourcesUnavailable: the cluster can never place the actors; said at once instead of waiting.
     """
-    _require(config)
-    rows = [{"place": place, "request": _encode(request)} for place, request in enumerate(requests)]
-    dataset = ray.data.from_items(rows).repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
-    answered = dataset.map_batches(
-        _Actor,
-        fn_constructor_args=(model_dir, config),
-        compute=ray.data.ActorPoolStrategy(size=config.num_actors),
-        num_cpus=config.cpus_per_actor,
-        num_gpus=config.gpus_per_actor or None,
-        batch_size=None,
+    scaling = ScalingConfig(
+        num_workers=config.num_actors, cpus_per_worker=config.cpus_per_actor, gpus_per_worker=config.gpus_per_actor
     )
-    answers = [""] * len(requests)
-    num_done = 0
-    for batch in answered.iter_batches(batch_size=None, batch_format="numpy"):
-        for place, text in zip(batch["place"].tolist(), batch["answer"].tolist(), strict=True):
-            answers[place] = text
-        num_done += len(batch["place"])
-        on_event({"stage": "evaluation", "step": num_done, "num_steps": len(requests)})
-    return answers
-
-
-def _require(config: EvaluationConfig) -> None:
-    total = ray.cluster_resources()
-    demand = {"CPU": config.num_actors * config.cpus_per_actor + 1, "GPU": config.num_actors * config.gpus_per_actor}
-    for name, needed in demand.items():
-        if needed > total.get(name, 0):
-            raise ResourcesUnavailable(
-                f"{needed:g} {name} ({config.num_actors} actors, and 1 CPU for reading)",
-                f"{total.get(name, 0):g}",
-                "Lower evaluation.num_actors, or start Ray with more.",
+    with ray_session(scaling):
+        _require(config, cluster_supply())
+        rows = [{"place": place, "request": json.dumps(asdict(request))} for place, request in enumerate(requests)]
+        answered = (
+            ray.data.from_items(rows)
+            .repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
+            .map_batches(
+                _Actor,
+                fn_constructor_args=(model_dir, config),
+                compute=ray.data.ActorPoolStrategy(size=config.num_actors),
+                num_cpus=config.cpus_per_actor,
+                num_gpus=config.gpus_per_actor or None,
+                batch_size=None,
             )
-    logger.info(
-        "evaluation: %d actors of %g CPU and %g GPU", config.num_actors, config.cpus_per_actor, config.gpus_per_actor
-    )
+        )
+        answers: dict[int, str] = {}
+        for batch in answered.iter_batches(batch_size=None, batch_format="numpy"):
+            answers.update(zip(batch["place"].tolist(), batch["answer"].tolist(), strict=True))
+            on_event({"stage": "evaluation", "step": len(answers), "num_steps": len(requests)})
+    return [answers[place] for place in range(len(requests))]
+
+
+def _require(config: EvaluationConfig, supply: dict[str, float]) -> None:
+    demand = {
+        "CPU": config.num_actors * config.cpus_per_actor + SPARE_CPUS,
+        "GPU": config.num_actors * config.gpus_per_actor,
+    }
+    for name, needed in demand.items():
+        if needed > supply.get(name, 0):
+            raise ResourcesUnavailable(
+                f"{needed:g} {name} ({config.num_actors} actors, and {SPARE_CPUS} CPU for Ray Data)",
+                f"{supply.get(name, 0):g}",
+                "Lower evaluation.num_actors, set it to 0 to answer in this process, or give Ray more.",
+            )
+    logger.info("evaluation: %d actors, demand %s, supply %s", config.num_actors, demand, supply)

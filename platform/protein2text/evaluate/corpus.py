@@ -1,12 +1,11 @@
 """From stored records and their split to the items of an evaluation."""
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from protein2text.data.split import Split, load_split
+from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import MissingFile, RecordError
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.facts import Vocabulary, parse_facts
@@ -40,13 +39,14 @@ def load_corpus(records: Sequence[dict[str, Any]], split_dir: str | None, config
     split = load_split(split_dir)
     kinds = _question_kinds(records)
     sides: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
+    identities = {row["accession"]: row["max_identity"] for row in split.rows}
     num_mixed = 0
     for record in records:
-        names = {split.of(protein["accession"]) for protein in record["proteins"]}
-        if len(names) != 1:
+        side = split.of_record(record)
+        if side is None:
             num_mixed += 1
         elif record["messages"] is not None or record["text"] is not None:
-            sides[names.pop()].append(make_item(record, split, kinds))
+            sides[side].append(make_item(record, split, identities, kinds))
     test = [item for item in sides["test"] if item.kind != DESCRIPTION_KIND] or sides["test"]
     if not test:
         raise MissingFile(
@@ -68,8 +68,16 @@ def draw(items: Sequence[Item], max_items: int | None, seed: int) -> list[Item]:
     return [item for item in items if item.item_id in kept]
 
 
-def make_item(record: dict[str, Any], split: Split, kinds: dict[str, str]) -> Item:
+def make_item(
+    record: dict[str, Any], split: Split, identities: Mapping[str, float | None], kinds: Mapping[str, str]
+) -> Item:
     """One item from one record.
+
+    Args:
+        record: a stored row.
+        split: for the cluster of its first protein.
+        identities: highest measured identity (0 to 1) by accession.
+        kinds: kind by question, for records that name none.
 
     Raises:
         RecordError: a conversation that does not end with an assistant's answer, or unreadable facts.
@@ -95,8 +103,7 @@ def make_item(record: dict[str, Any], split: Split, kinds: dict[str, str]) -> It
     kind = (
         DESCRIPTION_KIND if record["messages"] is None else record["question_kind"] or kinds.get(question, OTHER_KIND)
     )
-    measured = [split.max_identity(protein.accession) for protein in proteins]
-    identities = [identity for identity in measured if identity is not None and not math.isnan(identity)]
+    measured = [identities.get(protein.accession) for protein in proteins]
     return Item(
         item_id=record_id,
         kind=kind,
@@ -105,8 +112,8 @@ def make_item(record: dict[str, Any], split: Split, kinds: dict[str, str]) -> It
         question=question,
         gold=messages[-1]["content"],
         facts=facts,
-        unit=split.cluster(proteins[0].accession) or proteins[0].checksum,
-        identity=max(identities, default=None),
+        unit=split.clusters.get(proteins[0].accession) or proteins[0].checksum,
+        identity=max((identity for identity in measured if identity is not None), default=None),
     )
 
 

@@ -58,7 +58,7 @@ def build_report(
         "groups": judgment.groups,
         "split": {"kind": corpus.split_kind, "claim": claim(corpus.split_kind), "card": corpus.split_card},
         "examples": _examples(judgment, corpus),
-        "items": {
+        "counts": {
             "num_items": len(corpus.test),
             "num_items_before_draw": corpus.num_test_before_draw,
             "num_proteins": len({protein.sequence for item in corpus.test for protein in item.proteins}),

@@ -1,0 +1,151 @@
+"""Model to report, on files made by the product's own ingest and split, in this process and on Ray."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from protein2text.config import RunConfig, load_run
+from protein2text.data.ingest import ingest
+from protein2text.data.sample import SampleSize, write_sample
+from protein2text.data.split import split
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable
+from protein2text.evaluate.answer import ModelAnswerer, bounded_batches
+from protein2text.evaluate.controls import Request
+from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.evaluate.run import EvaluationResult, evaluate
+from tests.evaluate.random_model import write_random_bases, write_random_model
+
+SMALL = SampleSize(per_combination=1, per_single_family=1, per_held_out_combination=1)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def config(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    folder = tmp_path_factory.mktemp("evaluation")
+    write_sample(folder / "sample", 0, SMALL)
+    sources = [str(folder / "sample" / name) for name in ("proteins.tsv", "questions.json")]
+    ingest(sources, str(folder / "corpus"), max_residues=512)
+    assignment = str(folder / "sample" / "assignment.tsv")
+    split([str(folder / "corpus")], str(folder / "split"), kind="by_member", assignment=assignment)
+    return load_run(
+        "tiny",
+        {
+            "name": "evaluated",
+            "output": str(folder),
+            "model": write_random_bases(folder / "bases"),
+            "data": {"corpus": [str(folder / "corpus")], "split": str(folder / "split")},
+            "evaluation": {
+                "max_items": 30,
+                "max_new_tokens": 6,
+                "resamples": 1000,
+                "num_actors": 0,
+                "batch_tokens": 900,
+            },
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def model_dir(config: RunConfig) -> Path:
+    return write_random_model(config.folder / "model", config.model)
+
+
+@pytest.fixture(scope="module")
+def result(config: RunConfig, model_dir: Path) -> tuple[EvaluationResult, list[dict]]:
+    events: list[dict] = []
+    return evaluate(str(model_dir), config, on_event=events.append), events
+
+
+def answers_of(result: EvaluationResult) -> dict[tuple[str, str], str]:
+    lines = [json.loads(line) for line in Path(result.answers).read_text().splitlines()]
+    return {(line["row"], line["item_id"]): line["answer"] for line in lines}
+
+
+def test_an_untrained_model_is_not_said_to_read(result: tuple[EvaluationResult, list[dict]], config: RunConfig) -> None:
+    found, events = result
+    assert found.verdict in {"does not read the protein", "cannot tell"}
+    assert found.sentence in Path(found.report_html).read_text().replace("&#39;", "'")
+    report = json.loads(Path(found.report_json).read_text())
+    assert report["counts"]["num_items"] == 30
+    assert report["split"]["kind"] == "by_member"
+    assert report["data"]["corpus"].keys() == set(config.data.corpus)
+    assert (
+        events[-1]["step"]
+        == events[-1]["num_steps"]
+        == sum(row["num_answers"] for row in report["rows"] if row["name"] in {"true", "swapped", "shuffled", "none"})
+    )
+
+
+def test_test_items_are_held_out_questions_never_descriptions(result: tuple[EvaluationResult, list[dict]]) -> None:
+    report = json.loads(Path(result[0].report_json).read_text())
+    kinds = {group["group"] for group in report["groups"][0]["groups"]}
+    assert kinds <= {"binds", "kind", "location", "process", "yes_no", "pair"}
+    assert report["counts"]["num_items_before_draw"] > 30
+
+
+def test_actors_answer_as_this_process_does(
+    cluster: None, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
+) -> None:
+    on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 2})})
+    found = evaluate(str(model_dir), on_ray, str(tmp_path))
+    assert answers_of(found) == answers_of(result[0])
+    assert found.table == result[0].table
+
+
+def test_more_actors_than_the_cluster_holds_are_refused_with_the_numbers(
+    cluster: None, config: RunConfig, model_dir: Path, tmp_path: Path
+) -> None:
+    many = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 64})})
+    with pytest.raises(ResourcesUnavailable, match=r"65 CPU.*has 4"):
+        evaluate(str(model_dir), many, str(tmp_path))
+
+
+def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
+    messages = ({"role": "user", "content": "<protein_sequence>\nWhat does this protein bind?"},)
+    requests = [Request(f"r{n}", "true", messages, ("MKTAYIAKQR" * (1 + n % 5),), ("A",)) for n in range(12)]
+    few, many = (
+        ModelAnswerer(str(model_dir), EvaluationConfig(batch_tokens=tokens, max_new_tokens=8))(requests)
+        for tokens in (1, 100_000)
+    )
+    assert few == many
+
+
+def test_batches_hold_every_request_once_within_both_limits() -> None:
+    sizes = [(tokens, residues) for tokens in (10, 50, 99, 200) for residues in (0, 30, 80)]
+    batches = list(bounded_batches(sizes, (200, 100)))
+    assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))
+    for batch in batches:
+        tokens, residues = (sum(sizes[place][axis] for place in batch) for axis in (0, 1))
+        assert len(batch) == 1 or (tokens <= 200 and residues <= 100)
+    assert len(batches) < len(sizes)
+
+
+def test_a_damaged_model_is_refused(config: RunConfig, model_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    copy.mkdir()
+    for path in model_dir.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    weights = bytearray((copy / "bridge.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "bridge.safetensors").write_bytes(weights)
+    with pytest.raises(CorruptCheckpoint, match=r"bridge\.safetensors"):
+        evaluate(str(copy), config, str(tmp_path / "out"))
+
+
+def test_missing_inputs_are_named(config: RunConfig, model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="no-model"):
+        evaluate(str(tmp_path / "no-model"), config, str(tmp_path))
+    changes = {"corpus": ([], ConfigError), "split": (None, MissingFile)}
+    for key, (value, error) in changes.items():
+        data = config.data.model_copy(update={key: value})
+        with pytest.raises(error, match=f"data.{key}"):
+            evaluate(str(model_dir), config.model_copy(update={"data": data}), str(tmp_path))
