@@ -1,4 +1,6 @@
-"""Train the bridge and LoRA on questions and answers (instruction tuning), as a Ray job: ``ray job submit --working-dir . -- python jobs/instruct.py RUN``.
+"""Train the bridge and LoRA on questions and answers, instruction tuning, as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/instruct.py RUN
 
 A submitted job runs in a copy of the checkout that Ray deletes later, so the run's paths should be absolute.
 """
@@ -6,12 +8,12 @@ A submitted job runs in a copy of the checkout that Ray deletes later, so the ru
 import argparse
 
 import _bootstrap
-
 from protein2text.config import load_run
 from protein2text.train.run import train_stage
 
 
 def main() -> None:
+    """Train the stage and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run's YAML file or a preset's name")
     config = load_run(parser.parse_args().run)

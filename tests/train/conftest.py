@@ -1,8 +1,15 @@
 """A small world for training tests: random bases of the true architectures, a corpus of twenty proteins, one Ray."""
 
+import importlib.util
 import json
+import pickle
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -103,3 +110,73 @@ def local_ray() -> Iterator[None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
+
+
+class Workers:
+    """Processes joined in one gloo group, which do the functions of ``worker_process.py`` together."""
+
+    def __init__(self, num_workers: int, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        script = Path(__file__).with_name("worker_process.py")
+        self._log = (folder / "log").open("w")
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, script, str(rank), str(num_workers), str(port)],
+                stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, text=True,
+            )
+            for rank in range(num_workers)
+        ]  # fmt: skip
+
+    def run(self, function: str, *arguments: Any) -> list[Any]:
+        """What the function returned on each worker."""
+        self._count += 1
+        path = self._folder / str(self._count)
+        path.write_bytes(pickle.dumps((function, arguments)))
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+        answers = [self._answer(path.with_suffix(f".{rank}"), process) for rank, process in enumerate(self.processes)]
+        for fine, value in answers:
+            assert fine, value
+        return [value for _, value in answers]
+
+    def _answer(self, path: Path, process: "subprocess.Popen[str]") -> Any:
+        while not path.exists():
+            assert process.poll() is None, (self._folder / "log").read_text()[-3000:]
+            time.sleep(0.01)
+        return pickle.loads(path.read_bytes())
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    workers = Workers(2, tmp_path_factory.mktemp("two-workers"))
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture(scope="session")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    workers = Workers(1, tmp_path_factory.mktemp("one-worker"))
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture(scope="session")
+def worker_functions() -> ModuleType:
+    """The module that workers run, for the test's own process."""
+    spec = importlib.util.spec_from_file_location("worker_process", Path(__file__).with_name("worker_process.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -49,6 +49,7 @@ class DeepSpeedEngine:
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         _quiet()
         initialize_communication()
+        self.device = device
         self._num_workers = dist.get_world_size()
         self._zero_stage = zero_stage
         model.to(device)
@@ -87,7 +88,8 @@ class DeepSpeedEngine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._zero_stage == 0:
-            norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in self.parameters.values()])
+            gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
             self._engine.step()
         else:
             self._engine.step()
@@ -138,8 +140,9 @@ class DeepSpeedEngine:
 
     def _moment(self, parameter: nn.Parameter, moment: str) -> Tensor:
         if self._zero_stage == 0:
-            return self._optimizer.state[parameter][moment]
-        value: Tensor = safe_get_full_optimizer_state(parameter, moment)
+            value: Tensor = self._optimizer.state[parameter][moment]
+        else:
+            value = safe_get_full_optimizer_state(parameter, moment)
         return value
 
     def _set_moment(self, parameter: nn.Parameter, moment: str, value: Tensor) -> None:

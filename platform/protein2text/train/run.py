@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from protein2text.config import RunConfig
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.train.curve import draw_loss_curve
-from protein2text.train.events import EventFollower, OnEvent, read_steps
+from protein2text.train.events import OnEvent, read_steps
 from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
-from protein2text.train.loop import StageTask, train_worker
+from protein2text.train.follow import EventFollower
 from protein2text.train.plan import Plan
 from protein2text.train.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
+from protein2text.train.task import StageTask, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -108,14 +110,14 @@ def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
     return plan
 
 
-def _fit(task: StageTask, datasets: dict[str, ray.data.Dataset]) -> None:
+def _fit(task: StageTask, datasets: Mapping[str, ray.data.Dataset]) -> None:
     """Run the workers; a lost one restarts all from the newest good checkpoint."""
     scaling = task.config.scaling
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(HEALTH_CHECK_INTERVAL_S))
     resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": scaling.gpus_per_worker} if scaling.gpus_per_worker else {})
     backend = "nccl" if scaling.gpus_per_worker else "gloo"
     trainer = TorchTrainer(
-        train_worker,
+        run_worker,
         train_loop_config={"task": task},
         torch_config=TorchConfig(backend=backend, timeout_s=PROCESS_GROUP_TIMEOUT_S),
         scaling_config=ray.train.ScalingConfig(
@@ -126,7 +128,7 @@ def _fit(task: StageTask, datasets: dict[str, ray.data.Dataset]) -> None:
             storage_path=str(task.folder),
             failure_config=ray.train.FailureConfig(max_failures=scaling.max_restarts),
         ),
-        datasets=datasets,
+        datasets=dict(datasets),
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
     )
     try:

@@ -1,0 +1,101 @@
+"""One worker of a test, in a process of its own and without Ray: does what the lines on its standard input name.
+
+A line is the path of a pickled (function of this file, arguments); the result goes to PATH.RANK, in a new file.
+"""
+
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from protein2text.train import loop
+from protein2text.train.deepspeed_engine import DeepSpeedEngine
+from protein2text.train.stage_config import StageConfig
+from protein2text.train.task import StageTask
+
+CPU = torch.device("cpu")
+
+
+class OddModel(nn.Module):
+    """Parameters of sizes that two workers cannot divide, and a frozen one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.frozen = nn.Linear(7, 7).requires_grad_(False)
+        self.hidden = nn.Linear(7, 11)
+        self.scale = nn.Parameter(torch.randn(11))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return ((torch.tanh(self.hidden(self.frozen(rows))) * self.scale) ** 2).sum()
+
+
+def rows_of(step: int) -> Tensor:
+    return torch.randn(10, 7, generator=torch.Generator().manual_seed(step))
+
+
+def micro_batches_of(step: int) -> list[tuple[Tensor, bool]]:
+    """The step's ten rows in unequal shares: worker 0 has 7 + 1, worker 1 has 2 and then a filler."""
+    rows = rows_of(step)
+    if dist.get_world_size() == 1:
+        return [(rows[:4], True), (rows[4:], True)]
+    return [[(rows[:7], True), (rows[7:8], True)], [(rows[8:], True), (rows[:1], False)]][dist.get_rank()]
+
+
+def engine_steps(settings: dict[str, Any], zero_stage: int, resume_at: int | None, num_steps: int) -> dict[str, Any]:
+    """Norms and final state of a few steps; with ``resume_at``, half of them by a second engine from the first's state."""
+    config = StageConfig.model_validate(settings)
+    engine = DeepSpeedEngine(OddModel(), config=config, zero_stage=zero_stage, device=CPU)
+    norms = []
+    for step in range(num_steps):
+        if step == resume_at:
+            state, model = engine.full_state(), OddModel()
+            model.load_state_dict(state["weights"], strict=False)
+            engine = DeepSpeedEngine(model, config=config, zero_stage=zero_stage, device=CPU)
+            engine.load_moments(state, step)
+        micro_batches = micro_batches_of(step)
+        for number, (rows, counted) in enumerate(micro_batches):
+            engine.backward(engine.forward(rows), weight=counted / 100, last=number == len(micro_batches) - 1)
+        norms.append(engine.step(config.learning_rate * (1 + step % 3)))
+    return {"norms": norms, "state": engine.full_state()}
+
+
+def train(task: StageTask, tables: list[list[pa.Table]], stop_after: int | None) -> None:
+    """This worker's part of a stage; with ``stop_after``, only that many steps of it."""
+    rows = tables[dist.get_rank()]
+    if stop_after is None:
+        loop.train(task, rows, CPU)
+        return
+    cut = [table.filter(pa.compute.less(table["step"], stop_after)) for table in rows]
+    try:
+        loop.train(task, [table for table in cut if table.num_rows], CPU)
+    except AssertionError as error:
+        assert f"ended at step {stop_after}" in str(error)
+
+
+def main() -> None:
+    rank, num_workers, port = map(int, sys.argv[1:])
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_workers)}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_workers)
+    for line in sys.stdin:
+        path = Path(line.strip())
+        name, arguments = pickle.loads(path.read_bytes())
+        try:
+            answer = (True, globals()[name](*arguments))
+        except Exception:
+            answer = (False, traceback.format_exc())
+        partial = path.with_suffix(f".{rank}.partial")
+        partial.write_bytes(pickle.dumps(answer))
+        partial.rename(path.with_suffix(f".{rank}"))
+
+
+if __name__ == "__main__":
+    main()
