@@ -9,7 +9,7 @@ from transformers import EsmForMaskedLM
 
 from protein2text.models.model_config import BridgeConfig, DecoderConfig, EncoderConfig, LoraConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
-from protein2text.train.base_encoder import encoder_config, write_encoder_tokenizer
+from protein2text.train.base_encoder import encoder_config, write_encoder
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWYXBZUO"
 
@@ -33,8 +33,7 @@ def random_esm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = EsmForMaskedLM(encoder_config(hidden_size=40, num_layers=3, num_heads=5))
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    model.save_pretrained(folder)
-    write_encoder_tokenizer(folder)
+    write_encoder(model, folder)
     return folder
 
 

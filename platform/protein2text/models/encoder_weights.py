@@ -31,7 +31,9 @@ _FAIR_ESM = {
     "fc2": "feed_forward_out",
 }  # fmt: skip
 
-_IGNORED = re.compile(r"contact_head\.|lm_head\.|pooler\.|position_embeddings\.|rotary_embeddings\.|rot_emb\.|\.inv_freq$|position_ids$")
+_IGNORED = re.compile(
+    r"contact_head\.|lm_head\.|pooler\.|position_embeddings\.|rotary_embeddings\.|rot_emb\.|\.inv_freq$|position_ids$"
+)
 """Heads that no state passes through, unused absolute positions, and rotary frequencies, which the encoder computes."""
 
 
@@ -45,7 +47,9 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     shape, tensors = read_fair_esm(path) if path.suffix == ".pt" else read_hugging_face(path)
     encoder = Encoder(shape, layer=config.layer, rope=config.esm_rope)
     wanted = encoder.state_dict()
-    given = {name: tensor for name, tensor in tensors.items() if name in wanted or not _above(name, len(encoder.layers))}
+    given = {
+        name: tensor for name, tensor in tensors.items() if name in wanted or not _above(name, len(encoder.layers))
+    }
     problems = [f"missing {name}" for name in wanted if name not in given]
     problems += [f"unexpected {name}" for name in given if name not in wanted]
     problems += [
@@ -68,18 +72,29 @@ def read_hugging_face(folder: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
     """Shape and tensors of a transformers ESM folder (``config.json``, ``model.safetensors``)."""
     files = sorted(folder.glob("*.safetensors"))
     if not files or not (folder / "config.json").is_file():
-        raise MissingWeights(str(folder), "no config.json with *.safetensors beside it", "Convert pickled weights to safetensors.")
+        raise MissingWeights(
+            str(folder), "no config.json with *.safetensors beside it", "Convert pickled weights to safetensors."
+        )
     raw = json.loads((folder / "config.json").read_text())
-    if raw.get("model_type") != "esm" or raw.get("position_embedding_type") != "rotary" or raw.get("emb_layer_norm_before"):
+    if (
+        raw.get("model_type") != "esm"
+        or raw.get("position_embedding_type") != "rotary"
+        or raw.get("emb_layer_norm_before")
+    ):
         raise MissingWeights(str(folder), "config.json does not describe an ESM-2 (rotary positions)", "Give an ESM-2.")
     shape = EncoderShape(
         raw["hidden_size"], raw["num_hidden_layers"], raw["num_attention_heads"], raw["intermediate_size"],
         bool(raw.get("token_dropout", False)), raw.get("layer_norm_eps", 1e-5),
     )  # fmt: skip
-    raw_tensors = {name.removeprefix("esm."): tensor for file in files for name, tensor in load_file(file).items()}
+    raw_tensors = {_current_name(name): tensor for file in files for name, tensor in load_file(file).items()}
     names = {"embeddings.word_embeddings.weight": "embeddings.weight"}
     names |= {f"encoder.emb_layer_norm_after.{part}": f"final_norm.{part}" for part in ("weight", "bias")}
     return shape, _rename(raw_tensors, names, re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)"), _HUGGING_FACE)
+
+
+def _current_name(name: str) -> str:
+    """transformers writes an ESM with or without its prefix, and some versions with TensorFlow's names for norms."""
+    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name.removeprefix("esm.")))
 
 
 def read_fair_esm(path: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
@@ -98,7 +113,9 @@ def read_fair_esm(path: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
     return shape, _rename(raw_tensors, names, re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)"), _FAIR_ESM)
 
 
-def _rename(raw: dict[str, Tensor], names: dict[str, str], layer: re.Pattern[str], parts: dict[str, str]) -> dict[str, Tensor]:
+def _rename(
+    raw: dict[str, Tensor], names: dict[str, str], layer: re.Pattern[str], parts: dict[str, str]
+) -> dict[str, Tensor]:
     """Our names for a format's tensors; queries, keys and values joined; unknown names kept, to be refused by name."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in raw.items():
@@ -124,18 +141,19 @@ def write_fair_esm(folder: Path, path: Path) -> None:
         token_dropout=shape.token_dropout,
     )  # fmt: skip
     to_fair: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-        (r"^(esm\.)?embeddings\.word_embeddings", "encoder.sentence_encoder.embed_tokens"),
-        (r"^(esm\.)?encoder\.emb_layer_norm_after", "encoder.sentence_encoder.emb_layer_norm_after"),
-        (r"^(esm\.)?contact_head", "encoder.sentence_encoder.contact_head"),
+        (r"^embeddings\.word_embeddings", "encoder.sentence_encoder.embed_tokens"),
+        (r"^encoder\.emb_layer_norm_after", "encoder.sentence_encoder.emb_layer_norm_after"),
+        (r"^contact_head", "encoder.sentence_encoder.contact_head"),
         (r"^lm_head\.decoder\.weight", "encoder.lm_head.weight"), (r"^lm_head", "encoder.lm_head"),
         (
-            r"^(?:esm\.)?encoder\.layer\.(\d+)\.(.+)\.(weight|bias)$",
+            r"^encoder\.layer\.(\d+)\.(.+)\.(weight|bias)$",
             lambda match: f"encoder.sentence_encoder.layers.{match[1]}.{_FAIR_OF_HUGGING_FACE[match[2]]}.{match[3]}",
         ),
     ]  # fmt: skip
     tensors: dict[str, Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         for name, tensor in load_file(file).items():
+            name = _current_name(name)
             if re.search(r"rotary_embeddings|position_embeddings|position_ids", name):
                 continue
             for pattern, replacement in to_fair:

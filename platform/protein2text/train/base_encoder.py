@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import EsmConfig, EsmForMaskedLM, EsmTokenizer
 
@@ -19,9 +20,7 @@ from protein2text.train.schedule import learning_rate as scheduled
 
 logger = logging.getLogger(__name__)
 
-VOCABULARY = (
-    ["<cls>", "<pad>", "<eos>", "<unk>"] + list("LAGVSERTIDPKQNFYMHWCXBUZO") + [".", "-", "<null_1>", "<mask>"]
-)
+VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>"] + list("LAGVSERTIDPKQNFYMHWCXBUZO") + [".", "-", "<null_1>", "<mask>"]
 """ESM-2's 33 tokens in their published order."""
 
 MASKED_SHARE = 0.15
@@ -30,13 +29,13 @@ MASKED_SHARE = 0.15
 POOL_BATCHES = 8
 
 
-def encoder_config(hidden_size: int = 96, num_layers: int = 4, num_heads: int = 4) -> EsmConfig:
+def encoder_config(hidden_size: int = 96, num_layers: int = 4, num_heads: int = 6) -> EsmConfig:
     """ESM-2's architecture at a small size."""
     return EsmConfig(
         vocab_size=len(VOCABULARY), mask_token_id=32, pad_token_id=1, hidden_size=hidden_size,
         num_hidden_layers=num_layers, num_attention_heads=num_heads, intermediate_size=4 * hidden_size,
         max_position_embeddings=1026, position_embedding_type="rotary", token_dropout=True, emb_layer_norm_before=False,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5, initializer_range=hidden_size**-0.5,
     )  # fmt: skip
 
 
@@ -81,7 +80,13 @@ def mask_residues(ids: Tensor, generator: torch.Generator) -> tuple[Tensor, Tens
 
 
 def pretrain_encoder(
-    output: Path, *, world_seed: int, held_out_share: float, steps: int, batch_size: int = 32, learning_rate: float = 3e-3
+    output: Path,
+    *,
+    world_seed: int,
+    held_out_share: float,
+    steps: int,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
 ) -> list[float]:
     """Train from scratch and write a Hugging Face folder (safetensors).
 
@@ -90,7 +95,9 @@ def pretrain_encoder(
     """
     torch.manual_seed(world_seed)
     model = EsmForMaskedLM(encoder_config())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     generator = torch.Generator().manual_seed(world_seed)
     stream = batches(sequences(world_seed, held_out_share, random.Random(f"{world_seed}/encoder")), batch_size)
     losses = []
@@ -107,14 +114,19 @@ def pretrain_encoder(
         losses.append(loss.item())
         if step % 100 == 99:
             logger.info("encoder step %d of %d: masked loss %.3f", step + 1, steps, sum(losses[-100:]) / 100)
-    output.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(output)
-    write_encoder_tokenizer(output)
+    write_encoder(model, output)
     return losses
 
 
-def write_encoder_tokenizer(output: Path) -> None:
-    """ESM-2's vocabulary file and tokenizer settings, as transformers reads them."""
+def write_encoder(model: EsmForMaskedLM, output: Path) -> None:
+    """Write the folder as ESM-2 is published: configuration, safetensors, vocabulary.
+
+    ``save_pretrained`` of transformers 5.23 would give the norms' tensors TensorFlow's names.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(output)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items() if name != "lm_head.decoder.weight"}
+    save_file(tensors, output / "model.safetensors", metadata={"format": "pt"})
     vocabulary = output / "vocab.txt"
     vocabulary.write_text("\n".join(VOCABULARY) + "\n")
     EsmTokenizer(str(vocabulary)).save_pretrained(output)
