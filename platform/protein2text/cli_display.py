@@ -1,6 +1,7 @@
 """What a person sees while a command works: bars on a terminal, plain lines elsewhere, always on stderr."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,3 +115,25 @@ def log_to(console: Console, *, verbose: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for name in ("protein2text", "protein2text_serve", "protein2text_kernels"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+
+def quiet_ray() -> None:
+    """Keep Ray's news off stderr, where they would tear the display; its session folder still has them all.
+
+    Ray sets its own levels anew whenever it starts, so its handlers are filtered. Nothing is done when verbose.
+    """
+    import ray.data
+    import ray.serve  # noqa: F401  makes its handler
+
+    if logging.getLogger("protein2text").isEnabledFor(logging.INFO):
+        return
+    for name in ("ray", "ray.data", "ray.serve"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_errors_only)
+
+
+def _errors_only(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from protein2text.cli_display import Display, OnEvent, StageDisplay
+from protein2text.cli_display import Display, OnEvent, StageDisplay, quiet_ray
 from protein2text.config import RunConfig
 from protein2text.demo_plans import DemoPlan, Question
 from protein2text.train.stage_config import Stage
@@ -97,6 +97,7 @@ def run(plan: DemoPlan, console: Console) -> DemoOutcome:
     from protein2text.train.resources import ray_session
 
     started = time.monotonic()
+    quiet_ray()
     config = plan.config
     config.folder.mkdir(parents=True, exist_ok=True)
     steps = [name for name in STEPS if name != "sample" or plan.write_sources]

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +180,25 @@ def test_the_closing_report_holds_answers_beside_truths_controls_and_paths() -> 
         assert part in text
     assert "verdict  It reads the protein." in text
     assert "/runs/demo/evaluation/report.html" in text
+
+
+LOUD = """
+import logging, sys
+from rich.console import Console
+from protein2text.cli_display import log_to, quiet_ray
+log_to(Console(stderr=True), verbose={verbose})
+quiet_ray()
+for name in ("ray", "ray.data", "ray.serve"):
+    logging.getLogger(name).setLevel(logging.INFO)  # as ray.init does
+    logging.getLogger(name).info("news of %s", name)
+    logging.getLogger(name).error("trouble of %s", name)
+"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_news_of_libraries_is_shown_only_when_verbose(verbose: bool) -> None:
+    code = LOUD.format(verbose=verbose)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in ("ray", "ray.data", "ray.serve"):
+        assert f"trouble of {name}" in done.stderr
+        assert (f"news of {name}\n" in done.stderr) == verbose
