@@ -77,7 +77,7 @@ class EmptySequence(RecordError):
         self.value = "0 residues"
 
     def __str__(self) -> str:
-        return f"{self.record}, sequence: 0 residues; at least 1 is needed. Give the amino-acid sequence or a FASTA record."
+        return f"{self.record}, sequence: 0 residues; at least 1 is needed. Give the sequence or a FASTA record."
 
 
 class SequenceTooLong(RecordError):

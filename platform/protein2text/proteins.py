@@ -8,7 +8,7 @@ from functools import cached_property
 from protein2text.errors import EmptySequence, InvalidResidue, RecordError, SequenceTooLong
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWYXBZUO"
-"""The twenty amino acids, X (unknown), B, Z (ambiguous), U (selenocysteine), O (pyrrolysine): IUPAC, and ESM-2's vocabulary."""
+"""The twenty amino acids, X (unknown), B and Z (ambiguous), U (selenocysteine), O (pyrrolysine); IUPAC and ESM-2."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def parse_proteins(text: str, *, record: str = "input", max_residues: int | None
     from Bio.SeqIO.FastaIO import SimpleFastaParser
 
     if not text.lstrip().startswith(">"):
-        raise RecordError(record, "first line", "text before the first '>'", "FASTA starts with '>'", "Remove that text.")
+        raise RecordError(
+            record, "first line", "text before the first '>'", "FASTA starts with '>'", "Remove that text."
+        )
     proteins = []
     records = SimpleFastaParser(io.StringIO(text.lstrip()))  # type: ignore[no-untyped-call]
     for number, (title, sequence) in enumerate(records, start=1):

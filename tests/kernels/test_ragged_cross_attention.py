@@ -2,11 +2,14 @@
 
 import pytest
 import torch
-from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 from torch import Tensor
 
+from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
-def brute_force(queries: Tensor, latent_keys: Tensor, latent_values: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+
+def brute_force(
+    queries: Tensor, latent_keys: Tensor, latent_values: Tensor, keys: Tensor, values: Tensor, scale: float
+) -> Tensor:
     """One protein, ``(K, H, C)``: every query against every key, one score at a time."""
     all_keys, all_values = torch.cat([latent_keys, keys]), torch.cat([latent_values, values])
     output = torch.empty_like(queries)
@@ -32,7 +35,9 @@ def test_equals_brute_force(lengths: list[int], latents: int) -> None:
     )
     for number in range(len(lengths)):
         rows = slice(int(starts[number]), int(starts[number + 1]))
-        expected = brute_force(queries[number], latent_keys[number], latent_values[number], keys[rows], values[rows], 0.7)
+        expected = brute_force(
+            queries[number], latent_keys[number], latent_values[number], keys[rows], values[rows], 0.7
+        )
         torch.testing.assert_close(ours[number], expected, rtol=1e-12, atol=1e-12)
 
 

@@ -16,12 +16,14 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWYXBZUO"
 
 def random_sequence(num_residues: int, seed: int) -> str:
     generator = torch.Generator().manual_seed(seed)
-    return "".join(RESIDUES[number] for number in torch.randint(len(RESIDUES), (num_residues,), generator=generator).tolist())
+    return "".join(
+        RESIDUES[number] for number in torch.randint(len(RESIDUES), (num_residues,), generator=generator).tolist()
+    )
 
 
 def relative_error(actual: Tensor, reference: Tensor) -> float:
     assert actual.shape == reference.shape, f"{tuple(actual.shape)} is not {tuple(reference.shape)}"
-    actual, reference = actual.double(), reference.double()
+    actual, reference = actual.detach().double(), reference.detach().double()
     return float((actual - reference).norm() / reference.norm())
 
 

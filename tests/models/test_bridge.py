@@ -8,7 +8,6 @@ from torch import Tensor
 from protein2text.models.batches import ProteinBatch, pack_proteins
 from protein2text.models.bridge import Resampler, build_projector
 from protein2text.models.model_config import BridgeConfig
-
 from tests.models.conftest import random_sequence, relative_error
 
 WIDTH, DECODER_WIDTH = 24, 20
@@ -25,14 +24,20 @@ def published_checkpoint() -> dict[str, Tensor]:
         for norm in (f"{at}.norm_media", f"{at}.norm_latents", f"{ff}.0"):
             shapes |= {f"{norm}.weight": (WIDTH,), f"{norm}.bias": (WIDTH,)}
         shapes |= {f"{at}.to_q.weight": (inner, WIDTH), f"{at}.to_kv.weight": (2 * inner, WIDTH)}
-        shapes |= {f"{at}.to_out.weight": (WIDTH, inner), f"{ff}.1.weight": (hidden, WIDTH), f"{ff}.3.weight": (WIDTH, hidden)}
+        shapes |= {
+            f"{at}.to_out.weight": (WIDTH, inner),
+            f"{ff}.1.weight": (hidden, WIDTH),
+            f"{ff}.3.weight": (WIDTH, hidden),
+        }
     shapes |= {"norm.weight": (WIDTH,), "norm.bias": (WIDTH,)}
     projector = {"0.weight": (DECODER_WIDTH, WIDTH), "0.bias": (DECODER_WIDTH,)}
     projector |= {"2.weight": (DECODER_WIDTH, DECODER_WIDTH), "2.bias": (DECODER_WIDTH,)}
     generator = torch.Generator().manual_seed(3)
     names = {f"mm_resampler.{name}": shape for name, shape in shapes.items()}
     names |= {f"mm_projector.{name}": shape for name, shape in projector.items()}
-    return {f"{PREFIX}{name}": torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in names.items()}
+    return {
+        f"{PREFIX}{name}": torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in names.items()
+    }
 
 
 def plain(tensors: dict[str, Tensor], states_RE: Tensor) -> Tensor:
@@ -46,7 +51,10 @@ def plain(tensors: dict[str, Tensor], states_RE: Tensor) -> Tensor:
         at, ff = f"layers.{layer}.0", f"layers.{layer}.1"
         normed = norm(latents, f"{at}.norm_latents")
         both = torch.cat([norm(media, f"{at}.norm_media"), normed])
-        queries, (keys, values) = normed @ get(f"{at}.to_q.weight").T, (both @ get(f"{at}.to_kv.weight").T).chunk(2, dim=-1)
+        queries, (keys, values) = (
+            normed @ get(f"{at}.to_q.weight").T,
+            (both @ get(f"{at}.to_kv.weight").T).chunk(2, dim=-1),
+        )
         heads = []
         for head in range(CONFIG.num_heads):
             part = slice(head * size, (head + 1) * size)
@@ -63,13 +71,17 @@ def plain(tensors: dict[str, Tensor], states_RE: Tensor) -> Tensor:
 def loaded(tensors: dict[str, Tensor]) -> tuple[Resampler, torch.nn.Sequential]:
     resampler, projector = Resampler(WIDTH, CONFIG).double(), build_projector(WIDTH, DECODER_WIDTH).double()
     for module, name in ((resampler, "mm_resampler."), (projector, "mm_projector.")):
-        module.load_state_dict({key.removeprefix(PREFIX + name): tensors[key] for key in tensors if name in key}, strict=True)
+        module.load_state_dict(
+            {key.removeprefix(PREFIX + name): tensors[key] for key in tensors if name in key}, strict=True
+        )
     return resampler, projector
 
 
 def ragged(lengths: tuple[int, ...]) -> tuple[ProteinBatch, Tensor]:
     proteins = pack_proteins([random_sequence(length, seed) for seed, length in enumerate(lengths)])
-    return proteins, torch.randn(sum(proteins.state_lengths), WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    return proteins, torch.randn(
+        sum(proteins.state_lengths), WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(9)
+    )
 
 
 @pytest.mark.parametrize("lengths", [(1,), (63, 2, 1), (130, 64, 64, 5)])

@@ -12,7 +12,6 @@ from protein2text.errors import MissingWeights
 from protein2text.models.batches import pack_proteins
 from protein2text.models.encoder_weights import load_encoder, read_fair_esm, write_fair_esm
 from protein2text.models.model_config import EncoderConfig
-
 from tests.models.conftest import random_sequence, relative_error
 
 LENGTHS = (300, 64, 63, 17, 2, 1)
@@ -31,7 +30,9 @@ def test_packed_states_equal_transformers(random_esm: Path, layer: int) -> None:
     tokenizer = EsmTokenizer.from_pretrained(random_esm)
     for sequence, ours in zip(sequences(), states, strict=True):
         with torch.no_grad():
-            theirs = reference(**tokenizer(sequence, return_tensors="pt"), output_hidden_states=True).hidden_states[layer]
+            theirs = reference(**tokenizer(sequence, return_tensors="pt"), output_hidden_states=True).hidden_states[
+                layer
+            ]
         assert relative_error(ours, theirs[0, 1:]) < 2e-6
 
 
@@ -45,10 +46,15 @@ def test_states_and_weights_equal_fair_esm(random_esm: Path, tmp_path: Path) -> 
 
     shape, _ = read_fair_esm(path)
     alphabet = esm.data.Alphabet.from_architecture("ESM-1b")
-    theirs = esm.ESM2(shape.num_layers, shape.width, shape.num_heads, alphabet, token_dropout=shape.token_dropout).eval()
+    theirs = esm.ESM2(
+        shape.num_layers, shape.width, shape.num_heads, alphabet, token_dropout=shape.token_dropout
+    ).eval()
     with torch.serialization.safe_globals([__import__("argparse").Namespace]):
         saved = torch.load(path, weights_only=True)["model"]
-    bare = {name.replace("encoder.sentence_encoder.", "").replace("encoder.lm_head", "lm_head"): saved[name] for name in saved}
+    bare = {
+        name.replace("encoder.sentence_encoder.", "").replace("encoder.lm_head", "lm_head"): saved[name]
+        for name in saved
+    }
     result = theirs.load_state_dict(bare, strict=False)
     assert not result.unexpected_keys
     assert all("rot_emb.inv_freq" in name for name in result.missing_keys)

@@ -22,7 +22,12 @@ def exchanges(model: ProteinToText) -> tuple[list[object], list[list[str]]]:
     """Four examples of unequal lengths, one with two proteins, one protein used twice."""
     first, second, third = (random_sequence(length, length) for length in (70, 21, 3))
     groups = [[first], [second, third], [first], [third]]
-    answers = ["It binds ATP.", "No, the first: zinc, the second: iron.", "It is a kinase. It is found in the nucleus.", "Yes."]
+    answers = [
+        "It binds ATP.",
+        "No, the first: zinc, the second: iron.",
+        "It is a kinase. It is found in the nucleus.",
+        "Yes.",
+    ]
     examples = []
     for group, answer in zip(groups, answers, strict=True):
         messages = [*question_messages("What does it bind?", len(group)), {"role": "assistant", "content": answer}]
@@ -53,7 +58,10 @@ def test_packed_loss_and_gradients_equal_unpacked_ones_in_float64(model: Protein
             torch.nn.init.normal_(parameter, std=0.1)
     model.double()
     examples, groups = exchanges(model)
-    packed = model.decoder.logits(model.latents(pack_proteins(sorted({s for g in groups for s in g}, key=lambda s: (-len(s), s)))).flatten(0, 1), pack(examples, groups, model.num_latents).text)
+    packed = model.decoder.logits(
+        model.latents(pack_proteins(sorted({s for g in groups for s in g}, key=lambda s: (-len(s), s)))).flatten(0, 1),
+        pack(examples, groups, model.num_latents).text,
+    )
     batch = pack(examples, groups, model.num_latents)
     packed_loss = F.cross_entropy(packed, batch.text.labels_M, reduction="sum")
     packed_loss.backward()
@@ -110,9 +118,15 @@ def test_generation_is_greedy_search_over_the_full_forward(model: ProteinToText)
 def test_answers_are_the_same_alone_and_in_a_batch(model: ProteinToText) -> None:
     proteins = [[random_sequence(length, length)] for length in (1, 150, 31, 64)]
     proteins.append([proteins[1][0], proteins[2][0]])
-    prompts = [encode_prompt(model.tokenizer, question_messages("Describe " * n, len(group))) for n, group in enumerate(proteins, 1)]
+    prompts = [
+        encode_prompt(model.tokenizer, question_messages("Describe " * n, len(group)))
+        for n, group in enumerate(proteins, 1)
+    ]
     together = model.generate(prompts, proteins, Decoding(max_new_tokens=12))
-    alone = [model.generate([prompt], [group], Decoding(max_new_tokens=12))[0] for prompt, group in zip(prompts, proteins, strict=True)]
+    alone = [
+        model.generate([prompt], [group], Decoding(max_new_tokens=12))[0]
+        for prompt, group in zip(prompts, proteins, strict=True)
+    ]
     assert together == alone
 
 
@@ -167,10 +181,16 @@ def test_any_corruption_of_a_model_folder_is_found(model: ProteinToText, tmp_pat
         harmless = manifest.exists() and manifest.read_bytes() != before and _same_sums(before, manifest.read_bytes())
         if harmless:
             continue  # a flip in the manifest's white space or key order that changes no statement
-        with pytest.raises((CorruptCheckpoint, MissingFile)):
-            verify_manifest(folder)
-            pytest.fail(what)
+        assert is_refused(folder), what
         shutil.rmtree(folder)
+
+
+def is_refused(folder: Path) -> bool:
+    try:
+        verify_manifest(folder)
+    except CorruptCheckpoint:
+        return True
+    return False
 
 
 def _same_sums(before: bytes, after: bytes) -> bool:
@@ -185,13 +205,15 @@ def test_changed_base_weights_are_refused(model: ProteinToText, tmp_path: Path, 
 
     bases = tmp_path / "esm"
     shutil.copytree(random_esm, bases)
-    config = tiny_config().model_copy(update={"encoder": tiny_config().encoder.model_copy(update={"source": str(bases)})})
+    config = tiny_config().model_copy(
+        update={"encoder": tiny_config().encoder.model_copy(update={"source": str(bases)})}
+    )
     ProteinToText(config).save_pretrained(tmp_path / "model")
     ProteinToText.from_pretrained(tmp_path / "model")
     content = bytearray((bases / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (bases / "model.safetensors").write_bytes(content)
-    with pytest.raises(CorruptCheckpoint, match="encoder/model.safetensors"):
+    with pytest.raises(CorruptCheckpoint, match=r"encoder/model\.safetensors"):
         ProteinToText.from_pretrained(tmp_path / "model")
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 
 def qkv_rope(qkv_S3HC: Tensor, cos_SC: Tensor, sin_SC: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """See the public function."""
     queries, keys, values = qkv_S3HC.unbind(1)
     cos, sin = cos_SC[:, None], sin_SC[:, None]
     return _rotate(queries * scale, cos, sin), _rotate(keys, cos, sin), values

@@ -31,8 +31,8 @@ def ragged_cross_attention(
     """
     if sum(lengths) != residue_keys_SHC.shape[0] or len(lengths) != queries_BKHC.shape[0]:
         raise ValueError(
-            f"lengths of {len(lengths)} proteins add up to {sum(lengths)}; the tensors hold {queries_BKHC.shape[0]} proteins "
-            f"and {residue_keys_SHC.shape[0]} residue rows"
+            f"lengths of {len(lengths)} proteins add up to {sum(lengths)}; the tensors hold "
+            f"{queries_BKHC.shape[0]} proteins and {residue_keys_SHC.shape[0]} residue rows"
         )
     return naive.ragged_cross_attention(
         queries_BKHC, latent_keys_BKHC, latent_values_BKHC, residue_keys_SHC, residue_values_SHC, lengths, scale

@@ -11,8 +11,9 @@ def ragged_cross_attention(
     queries_BKHC: Tensor, latent_keys_BKHC: Tensor, latent_values_BKHC: Tensor, residue_keys_SHC: Tensor,
     residue_values_SHC: Tensor, lengths: Sequence[int], scale: float,
 ) -> Tensor:  # fmt: skip
-    residue_keys = residue_keys_SHC.transpose(0, 1).split(list(lengths), dim=1)
-    residue_values = residue_values_SHC.transpose(0, 1).split(list(lengths), dim=1)
+    """See the public function."""
+    residue_keys = torch.split(residue_keys_SHC.transpose(0, 1), list(lengths), dim=1)
+    residue_values = torch.split(residue_values_SHC.transpose(0, 1), list(lengths), dim=1)
     outputs = []
     for protein in range(len(lengths)):
         keys = torch.cat((residue_keys[protein], latent_keys_BKHC[protein].transpose(0, 1)), dim=1)

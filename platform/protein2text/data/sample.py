@@ -70,7 +70,9 @@ def questions_of(protein: SampleProtein, rng: random.Random) -> list[Question]:
     return [*questions, yes_no_question(facts, rng.choice(sorted(facts)), rng)]
 
 
-def pair_questions(proteins: list[SampleProtein], share: float, rng: random.Random) -> list[tuple[SampleProtein, SampleProtein, Question]]:
+def pair_questions(
+    proteins: list[SampleProtein], share: float, rng: random.Random
+) -> list[tuple[SampleProtein, SampleProtein, Question]]:
     """Two-protein questions over proteins that share a fact kind; half of them have the fact in common."""
     pairs = []
     for _ in range(round(share * len(proteins))):
@@ -78,7 +80,8 @@ def pair_questions(proteins: list[SampleProtein], share: float, rng: random.Rand
         kind = rng.choice(sorted(first.facts))
         alike = rng.random() < 0.5
         partners = [
-            other for other in proteins
+            other
+            for other in proteins
             if other is not first and kind in other.facts and (other.facts[kind] == first.facts[kind]) == alike
         ]
         if partners:
@@ -95,7 +98,9 @@ def _qa_row(proteins: tuple[SampleProtein, ...], question: Question, number: int
     return {
         "long_format_id": f"{'+'.join(accessions)}_{number}",
         "id": accessions[0] if single else accessions,
-        "protein": f"Synthetic protein {accessions[0]}" if single else [f"Synthetic protein {name}" for name in accessions],
+        "protein": f"Synthetic protein {accessions[0]}"
+        if single
+        else [f"Synthetic protein {name}" for name in accessions],
         "pmc_id": [],
         "amino_seq": sequences[0] if single else sequences,
         "conversations": [{"from": "human", "value": human}, {"from": "gpt", "value": question.answer}],
@@ -125,7 +130,9 @@ def write_sample(folder: str | Path, seed: int = 0, size: SampleSize | None = No
         for protein in proteins:
             table.append(_table_row(protein, describe(protein.facts, rng)))
             assignment.append((protein.accession, split, protein.group))
-            questions += [_qa_row((protein,), question, number) for number, question in enumerate(questions_of(protein, rng))]
+            questions += [
+                _qa_row((protein,), question, number) for number, question in enumerate(questions_of(protein, rng))
+            ]
         for number, (first, second, question) in enumerate(pair_questions(proteins, size.pairs_per_split_share, rng)):
             questions.append(_qa_row((first, second), question, number))
     with (folder / "proteins.tsv").open("w", newline="") as file:

@@ -1,7 +1,7 @@
 """Proteins of the sample world: consensus domains, mutated members, one or two domains between random flanks.
 
 Synthetic sequences. A family is conserved in blocks, as real alignments are (Henikoff & Henikoff, Nucleic Acids Res.
-19:6565, 1991); between them it mutates freely, and the signature motif never changes. All is a pure function of the seed.
+19:6565, 1991); between them it mutates freely, and the signature motif never changes. The seed decides all.
 """
 
 import random
@@ -102,7 +102,9 @@ def mutate(domain: Domain, rng: random.Random) -> str:
     return "".join(member)
 
 
-def make_protein(accession: str, families: tuple[Family, ...], domains: dict[str, Domain], rng: random.Random) -> SampleProtein:
+def make_protein(
+    accession: str, families: tuple[Family, ...], domains: dict[str, Domain], rng: random.Random
+) -> SampleProtein:
     """One protein: its domains in random order, between random flanks of 4 to 16 residues."""
     order = tuple(rng.sample(families, len(families)))
     parts = [_flank(rng)]

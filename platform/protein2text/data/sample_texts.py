@@ -21,7 +21,11 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
     "binds": ("What does this protein bind?", "Which ligand does it bind?", "What is the ligand of this protein?"),
     "kind": ("What kind of protein is this?", "What does this protein act as?", "Which class of protein is it?"),
     "location": ("Where is this protein located?", "Where in the cell is it found?", "What is its location?"),
-    "process": ("Which process is this protein involved in?", "What process does it take part in?", "What is it required for?"),
+    "process": (
+        "Which process is this protein involved in?",
+        "What process does it take part in?",
+        "What is it required for?",
+    ),
 }
 
 _ANSWERS: dict[str, tuple[str, ...]] = {

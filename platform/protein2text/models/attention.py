@@ -32,17 +32,20 @@ def packed_attention(
     Returns:
         ``(S, H, C)``.
     """
+    grouped = queries_SHC.shape[1] != keys_SHC.shape[1]
     if queries_SHC.is_cuda:
         from torch.nn.attention.varlen import varlen_attn
 
         longest = max(lengths)
         window = (-1, 0) if causal else (-1, -1)
-        return varlen_attn(
-            queries_SHC, keys_SHC, values_SHC, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=window,
-            enable_gqa=queries_SHC.shape[1] != keys_SHC.shape[1],
+        attended = varlen_attn(
+            queries_SHC, keys_SHC, values_SHC, cu_seqlens, cu_seqlens, longest, longest,
+            scale=scale, window_size=window, enable_gqa=grouped,
         )  # fmt: skip
-    grouped = queries_SHC.shape[1] != keys_SHC.shape[1]
-    parts = zip(*(rows.transpose(0, 1).split(list(lengths), dim=1) for rows in (queries_SHC, keys_SHC, values_SHC)), strict=True)
+        assert isinstance(attended, Tensor), "varlen_attn returns a pair only when asked for statistics"
+        return attended
+    packed = (queries_SHC, keys_SHC, values_SHC)
+    parts = zip(*(torch.split(rows.transpose(0, 1), list(lengths), dim=1) for rows in packed), strict=True)
     outputs = [
         F.scaled_dot_product_attention(q[None], k[None], v[None], scale=scale, is_causal=causal, enable_gqa=grouped)[0]
         for q, k, v in parts
@@ -56,7 +59,9 @@ def _packed_forward(
     """transformers' attention signature; rows without lengths (generation) take the library's SDPA path."""
     lengths = kwargs.pop("packed_lengths", None)
     if lengths is None:
-        output: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        output: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **kwargs
+        )
         return output
     attended = packed_attention(
         query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1),

@@ -1,12 +1,13 @@
-"""Packed batches, planned on the host: rows lie end to end, and everything a device step needs to know is already there.
+"""Packed batches, planned on the host: rows lie end to end, and all that a device step needs is already there.
 
-Legend: B proteins, R residues of one protein, S packed residue rows, K latents, T packed tokens, N examples, M supervised tokens.
+Legend: B proteins, R residues of one protein, S packed residue rows, K latents, T packed tokens, N examples,
+M supervised tokens.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Self, TypeVar
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ VOCABULARY = ("<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO", 
 """ESM-2's 33 tokens in their published order."""
 
 RESIDUE_IDS = {letter: number for number, letter in enumerate(VOCABULARY) if len(letter) == 1 and letter.isalpha()}
-CLS_ID, EOS_ID = VOCABULARY.index("<cls>"), VOCABULARY.index("<eos>")
+CLS_ID, PAD_ID, EOS_ID, MASK_ID = (VOCABULARY.index(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
 
 
 def starts(lengths: Sequence[int]) -> Tensor:
@@ -48,7 +49,7 @@ class ProteinBatch:
         return sum(self.lengths) - 2 * len(self.lengths)
 
     def to(self, device: torch.device | str) -> Self:
-        return _move(self, device)
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class TextBatch:
     labels_M: Tensor
 
     def to(self, device: torch.device | str) -> Self:
-        return _move(self, device)
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,9 @@ class Batch:
         return replace(self, proteins=self.proteins.to(device), text=self.text.to(device))
 
 
-_Part = TypeVar("_Part", ProteinBatch, TextBatch)
-
-
-def _move(batch: _Part, device: torch.device | str) -> _Part:
+def _moved(batch: ProteinBatch | TextBatch, device: torch.device | str) -> dict[str, Any]:
     tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
-    return replace(batch, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 
 def pack_proteins(sequences: Sequence[str]) -> ProteinBatch:
@@ -117,12 +115,15 @@ def pack_proteins(sequences: Sequence[str]) -> ProteinBatch:
         try:
             ids += [CLS_ID, *(RESIDUE_IDS[letter] for letter in sequence), EOS_ID]
         except KeyError as error:
-            raise ValueError(f"letter {error} is not in the encoder's alphabet; clean sequences with parse_protein") from None
+            raise ValueError(
+                f"letter {error} is not in the encoder's alphabet; clean sequences with parse_protein"
+            ) from None
     lengths = tuple(len(sequence) + 2 for sequence in sequences)
     positions = torch.cat([torch.arange(length) for length in lengths])
     return ProteinBatch(
         ids_S=torch.tensor(ids), positions_S=positions, cu_seqlens_B1=starts(lengths), lengths=lengths,
-        state_rows=torch.nonzero(positions != 0).squeeze(1), state_cu_seqlens_B1=starts([length - 1 for length in lengths]),
+        state_rows=torch.nonzero(positions != 0).squeeze(1),
+        state_cu_seqlens_B1=starts([length - 1 for length in lengths]),
     )  # fmt: skip
 
 
@@ -144,7 +145,8 @@ def pack_text(examples: Sequence[Example], protein_numbers: Sequence[Sequence[in
     for number, (example, proteins) in enumerate(zip(examples, protein_numbers, strict=True)):
         if example.num_proteins != len(proteins):
             raise RecordError(
-                f"example {number} of the batch", "messages", f"{example.num_proteins} placeholders", f"{len(proteins)} proteins",
+                f"example {number} of the batch", "messages", f"{example.num_proteins} placeholders",
+                f"{len(proteins)} proteins",
                 "Write <protein_sequence> once per protein in the user's turn.",
             )  # fmt: skip
         begin, following = len(ids), iter(proteins)
@@ -171,7 +173,9 @@ def pack_text(examples: Sequence[Example], protein_numbers: Sequence[Sequence[in
 
 def pack(examples: Sequence[Example], proteins: Sequence[Sequence[str]], num_latents: int) -> Batch:
     """Pack examples with their proteins' sequences, longest protein first, each distinct sequence once."""
-    distinct = sorted({sequence for group in proteins for sequence in group}, key=lambda sequence: (-len(sequence), sequence))
+    distinct = sorted(
+        {sequence for group in proteins for sequence in group}, key=lambda sequence: (-len(sequence), sequence)
+    )
     number_of = {sequence: number for number, sequence in enumerate(distinct)}
     numbers = [[number_of[sequence] for sequence in group] for group in proteins]
     return Batch(pack_proteins(distinct), pack_text(examples, numbers, num_latents))

@@ -6,12 +6,14 @@ published checkpoint's names, so that its tensors load without renaming.
 Legend: B proteins, S packed residue rows, E encoder width, K latents, H heads, C channels per head, D decoder width.
 """
 
+from typing import cast
+
 import torch
-from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 from torch import Tensor, nn
 
 from protein2text.models.batches import ProteinBatch
 from protein2text.models.model_config import BridgeConfig
+from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
 
 class CrossAttention(nn.Module):
@@ -53,7 +55,8 @@ class Resampler(nn.Module):
             nn.ModuleList([
                 CrossAttention(width, config.num_heads, config.head_dim),
                 nn.Sequential(
-                    nn.LayerNorm(width), nn.Linear(width, hidden, bias=False), nn.GELU(), nn.Linear(hidden, width, bias=False)
+                    nn.LayerNorm(width), nn.Linear(width, hidden, bias=False),
+                    nn.GELU(), nn.Linear(hidden, width, bias=False),
                 ),
             ])
             for _ in range(config.depth)
@@ -72,7 +75,8 @@ class Resampler(nn.Module):
         """
         media_SE = states_SE.to(self.latents.dtype) + self.media_pos_emb[0, 0]
         latents_BKE = self.latents.expand(len(proteins.lengths), -1, -1)
-        for attention, feed_forward in self.layers:  # type: ignore[misc]
+        for layer in self.layers:
+            attention, feed_forward = cast(nn.ModuleList, layer)
             latents_BKE = latents_BKE + attention(media_SE, latents_BKE, proteins)
             latents_BKE = latents_BKE + feed_forward(latents_BKE)
         normed: Tensor = self.norm(latents_BKE)

@@ -62,7 +62,9 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int
     """
     if not messages or messages[-1]["role"] != "user":
         last = messages[-1]["role"] if messages else "nothing"
-        raise RecordError("prompt", "messages", f"last role {last!r}", "a prompt ends with the user's turn", "Reorder them.")
+        raise RecordError(
+            "prompt", "messages", f"last role {last!r}", "a prompt ends with the user's turn", "Reorder them."
+        )
     return _encode_turns(tokenizer, messages)
 
 
@@ -74,7 +76,11 @@ def encode_example(tokenizer: Tokenizer, messages: Sequence[Message], *, record:
     """
     if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         raise RecordError(
-            record, "messages", f"{len(messages)} messages", "training needs a question and a non-empty answer", "Complete it."
+            record,
+            "messages",
+            f"{len(messages)} messages",
+            "training needs a question and a non-empty answer",
+            "Complete it.",
         )
     prompt = encode_prompt(tokenizer, messages[:-1])
     answer = [*encode_text(tokenizer, messages[-1]["content"]), tokenizer.eos_token_id]

@@ -58,7 +58,9 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpoint(str(folder), MANIFEST, f"cannot be read ({error})", remedy) from None
     if version != MANIFEST_VERSION:
-        raise CorruptCheckpoint(str(folder), MANIFEST, f"version {version}, this program reads {MANIFEST_VERSION}", remedy)
+        raise CorruptCheckpoint(
+            str(folder), MANIFEST, f"version {version}, this program reads {MANIFEST_VERSION}", remedy
+        )
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     if odd := sorted(present ^ set(files)):
         state = "missing" if odd[0] in files else "not in the manifest"

@@ -41,7 +41,11 @@ class Decoder(nn.Module):
         self.config = config
         self.tokenizer = load_tokenizer(path)
         self.language_model: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=getattr(torch, config.dtype), attn_implementation=PACKED, use_safetensors=True, local_files_only=True
+            path,
+            dtype=getattr(torch, config.dtype),
+            attn_implementation=PACKED,
+            use_safetensors=True,
+            local_files_only=True,
         )
         self.language_model.requires_grad_(False)
         self.has_lora = False
@@ -70,7 +74,9 @@ class Decoder(nn.Module):
         wanted = set(self.lora_state())
         if wanted != set(state):
             odd = sorted(wanted ^ set(state))
-            raise MissingWeights("lora", f"adapter tensors differ: {', '.join(odd[:3])}", "Use the configuration they were trained with.")
+            raise MissingWeights(
+                "lora", f"adapter tensors differ: {', '.join(odd[:3])}", "Use the configuration they were trained with."
+            )
         set_peft_model_state_dict(self.language_model, state)
 
     def logits(self, latents_LD: Tensor, text: TextBatch) -> Tensor:
@@ -84,7 +90,9 @@ class Decoder(nn.Module):
             ``(M, V)``.
         """
         embeddings_TD = self.language_model.get_input_embeddings()(text.ids_T)
-        spliced_TD = embeddings_TD.index_copy(0, text.latent_rows, latents_LD[text.latent_sources].to(embeddings_TD.dtype))
+        spliced_TD = embeddings_TD.index_copy(
+            0, text.latent_rows, latents_LD[text.latent_sources].to(embeddings_TD.dtype)
+        )
         hidden_1TD = self.language_model.model(
             inputs_embeds=spliced_TD[None], position_ids=text.positions_T[None], use_cache=False,
             packed_cu_seqlens=text.cu_seqlens_N1, packed_lengths=text.lengths,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from protein2text_kernels.bias_gelu import bias_gelu
-from protein2text_kernels.qkv_rope import qkv_rope
-from protein2text_kernels.residual_layer_norm import residual_layer_norm
 from torch import Tensor, nn
 
 from protein2text.models.attention import packed_attention
 from protein2text.models.batches import ProteinBatch
+from protein2text_kernels.bias_gelu import bias_gelu
+from protein2text_kernels.qkv_rope import qkv_rope
+from protein2text_kernels.residual_layer_norm import residual_layer_norm
 
 ROTARY_BASE = 10_000.0
 TOKEN_DROPOUT_SCALE = 1 - 0.15 * 0.8
@@ -42,7 +42,9 @@ class EncoderShape:
         """
         index = layer + self.num_layers + 1 if layer < 0 else layer
         if not 1 <= index <= self.num_layers:
-            raise ValueError(f"encoder.layer={layer} selects layer {index}; this encoder has layers 1 to {self.num_layers}")
+            raise ValueError(
+                f"encoder.layer={layer} selects layer {index}; this encoder has layers 1 to {self.num_layers}"
+            )
         return index
 
 
@@ -77,12 +79,12 @@ class Encoder(nn.Module):
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Cast parameters, but keep the rotary frequencies in float32: casting them is how positions get lost."""
         frequencies = self.frequencies_C
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.frequencies_C = frequencies.to(self.frequencies_C.device)
         return self
 
     def _rotary(self, positions_S: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, ``(S, C)``; ``legacy_bf16`` rounds positions, frequencies and angles as the reference did."""
+        """Cosines and sines, ``(S, C)``; ``legacy_bf16`` rounds positions and angles as the reference did."""
         rounding = torch.bfloat16 if self.rope == "legacy_bf16" else torch.float32
         angles = positions_S.to(rounding)[:, None] * self.frequencies_C.to(rounding)
         angles_SC = torch.cat((angles, angles), dim=-1)
@@ -104,7 +106,8 @@ class Encoder(nn.Module):
         for number in range(len(self.layers)):
             stream_SE, normed_SE = self._layer(number, stream_SE, normed_SE, proteins, cos_SC, sin_SC)
         states_SE = stream_SE if self.final_norm is None else normed_SE
-        return states_SE[proteins.state_rows]
+        selected: Tensor = states_SE[proteins.state_rows]
+        return selected
 
     def _layer(
         self, number: int, stream_SE: Tensor, normed_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor

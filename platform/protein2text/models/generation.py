@@ -4,6 +4,7 @@ Legend: K latents, D decoder width, N prompts, T tokens of the longest prompt.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -51,7 +52,7 @@ def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) ->
     for number, prompt in enumerate(prompts):
         embeddings_NTD[number, longest - len(prompt) :] = prompt
         mask_NT[number, longest - len(prompt) :] = 1
-    sampling = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if settings.temperature > 0:
         sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
         torch.manual_seed(settings.seed)

@@ -65,5 +65,7 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _encoder_is_frozen_whole(self) -> Self:
         if self.encoder.layer == 0:
-            raise ValueError("encoder.layer=0 selects the embeddings, which know nothing of context; use 1 or above, or negative")
+            raise ValueError(
+                "encoder.layer=0 selects the embeddings, which know nothing of context; use 1 or above, or negative"
+            )
         return self

@@ -95,11 +95,15 @@ class ProteinToText(nn.Module):
         for number, (prompt, group) in enumerate(zip(prompts, proteins, strict=True)):
             if list(prompt).count(PROTEIN_ID) != len(group):
                 raise RecordError(
-                    f"prompt {number}", "proteins", f"{len(group)} proteins", f"{list(prompt).count(PROTEIN_ID)} placeholders",
+                    f"prompt {number}", "proteins", f"{len(group)} proteins",
+                    f"{list(prompt).count(PROTEIN_ID)} placeholders",
                     "Give one protein per placeholder.",
                 )  # fmt: skip
         bank = self.latent_bank({sequence for group in proteins for sequence in group})
-        embedded = [self.embed_prompt(prompt, [bank[sequence] for sequence in group]) for prompt, group in zip(prompts, proteins, strict=True)]
+        embedded = [
+            self.embed_prompt(prompt, [bank[sequence] for sequence in group])
+            for prompt, group in zip(prompts, proteins, strict=True)
+        ]
         answers = generate(self.decoder, embedded, settings or Decoding())
         return [self.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
 
@@ -136,7 +140,11 @@ class ProteinToText(nn.Module):
 
     def bridge_state(self) -> dict[str, Tensor]:
         """Resampler and projector by their published names."""
-        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(("mm_resampler.", "mm_projector."))}
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.startswith(("mm_resampler.", "mm_projector."))
+        }
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, verify_bases: bool = True) -> Self:
@@ -150,13 +158,21 @@ class ProteinToText(nn.Module):
         folder = Path(folder)
         verify_manifest(folder)
         config = ModelConfig.parse(json.loads((folder / "config.json").read_text()), path=str(folder / "config.json"))
-        if verify_bases and (changed := _changed_base(json.loads((folder / "bases.json").read_text()), base_sums(config))):
-            raise CorruptCheckpoint(str(folder), "bases.json", f"base weights differ: {changed}", "Restore the bases it was trained on.")
+        if verify_bases and (
+            changed := _changed_base(json.loads((folder / "bases.json").read_text()), base_sums(config))
+        ):
+            raise CorruptCheckpoint(
+                str(folder), "bases.json", f"base weights differ: {changed}", "Restore the bases it was trained on."
+            )
         model = cls(config)
         state = load_file(folder / "bridge.safetensors")
         wanted = model.bridge_state()
-        if {name: tensor.shape for name, tensor in state.items()} != {name: tensor.shape for name, tensor in wanted.items()}:
-            raise CorruptCheckpoint(str(folder), "bridge.safetensors", "tensors do not fit config.json", "Save the model again.")
+        if {name: tensor.shape for name, tensor in state.items()} != {
+            name: tensor.shape for name, tensor in wanted.items()
+        }:
+            raise CorruptCheckpoint(
+                str(folder), "bridge.safetensors", "tensors do not fit config.json", "Save the model again."
+            )
         model.load_state_dict(state, strict=False)
         if (folder / "lora.safetensors").is_file():
             model.decoder.load_lora(load_file(folder / "lora.safetensors"))
@@ -168,13 +184,22 @@ def base_sums(config: ModelConfig) -> dict[str, dict[str, str]]:
     sums = {}
     for part, base in (("encoder", config.encoder), ("decoder", config.decoder)):
         path = resolve_source(base.source, base.revision)
-        files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in {".safetensors", ".json", ".txt", ".jinja"})
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(file for file in path.iterdir() if file.suffix in {".safetensors", ".json", ".txt", ".jinja"})
+        )
         sums[part] = {file.name: sha256_of(file) for file in files}
     return sums
 
 
 def _changed_base(saved: dict[str, dict[str, str]], present: dict[str, dict[str, str]]) -> str:
-    odd = [f"{part}/{name}" for part in saved for name in saved[part] if present.get(part, {}).get(name) != saved[part][name]]
+    odd = [
+        f"{part}/{name}"
+        for part in saved
+        for name in saved[part]
+        if present.get(part, {}).get(name) != saved[part][name]
+    ]
     return ", ".join(odd[:3])
 
 

@@ -30,7 +30,9 @@ def resolve_source(source: str, revision: str | None) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise MissingWeights(source, "no such file or folder", "Give a local path or a hub id of the form owner/name.")
     if revision is None:
-        raise MissingWeights(source, "a hub id without a revision", "Pin it: set `revision` to a commit of that repository.")
+        raise MissingWeights(
+            source, "a hub id without a revision", "Pin it: set `revision` to a commit of that repository."
+        )
     return _from_hub(source, revision)
 
 
@@ -41,7 +43,7 @@ def _from_hub(source: str, revision: str) -> Path:
         return Path(snapshot_download(source, revision=revision, allow_patterns=PATTERNS))
     except Exception as error:
         remedy = (
-            "Check the network, the id and, for gated weights, `hf auth login`; or download the folder elsewhere and give "
-            "its local path."
+            "Check the network, the id and, for gated weights, `hf auth login`; or download the folder elsewhere and "
+            "give its local path."
         )
         raise MissingWeights(source, f"the hub gave {type(error).__name__}: {error}", remedy) from error

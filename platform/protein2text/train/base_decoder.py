@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from protein2text.data.sample_families import CATALYTIC, CONTEXT, FACT_KINDS
+from protein2text.data.sample_families import CATALYTIC, CONTEXT
 from protein2text.data.sample_texts import VALUES, Question, describe, open_question, pair_question, yes_no_question
 from protein2text.models.chat import DESCRIPTION_REQUESTS
 from protein2text.train.schedule import learning_rate as scheduled
@@ -34,11 +34,15 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
-_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 """Llama 3's pre-tokenization: words with their leading blank, numbers by threes, punctuation."""
 
-NOISE = 5.0
-"""Strength of the uniform noise on note embeddings (NEFTune, arXiv:2310.05914): latents will not be exact words."""
+MAX_NOISE, MAX_BLUR = 1.0, 0.6
+"""Largest noise, in standard deviations of the embeddings, and largest share of the neighbor mixed into each note.
+Latents will be no exact words, so the decoder learns to read inexact ones (after NEFTune, arXiv:2310.05914)."""
 
 Row = tuple[str, str, str]
 """Notes, question, answer."""
@@ -79,11 +83,13 @@ def example(rng: random.Random) -> Row:
     return f"{notes(facts, rng)}\n", question.question, question.answer
 
 
-def train_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast:
+def train_tokenizer(seed: int, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     """A byte-level BPE in the manner of Llama 3, trained on the world's own texts."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     split = pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     rng = random.Random(f"{seed}/tokenizer")
@@ -100,21 +106,26 @@ def train_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast
     )  # fmt: skip
 
 
-def decoder_config(tokenizer: PreTrainedTokenizerFast, hidden_size: int = 128, num_layers: int = 4, num_heads: int = 4) -> LlamaConfig:
+def decoder_config(
+    tokenizer: PreTrainedTokenizerFast, hidden_size: int = 128, num_layers: int = 4, num_heads: int = 4
+) -> LlamaConfig:
     """LLaMA's architecture at a small size."""
     return LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=3 * hidden_size,
         num_hidden_layers=num_layers, num_attention_heads=num_heads, num_key_value_heads=num_heads // 2,
-        max_position_embeddings=2048, rms_norm_eps=1e-5, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        max_position_embeddings=2048, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id, initializer_range=hidden_size**-0.5,
     )  # fmt: skip
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, row: Row) -> tuple[list[int], tuple[int, int], int]:
     """Token ids of the whole chat, the span of the notes in it, and where the answer begins."""
     note, question, answer = row
-    head = tokenizer("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n", add_special_tokens=False).input_ids
+    head = tokenizer(
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n", add_special_tokens=False
+    ).input_ids
     body = tokenizer(note, add_special_tokens=False).input_ids
     tail = tokenizer(
         f"{question}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", add_special_tokens=False
@@ -123,7 +134,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, row: Row) -> tuple[list[int], tup
     return head + body + tail + end, (len(head), len(head) + len(body)), len(head + body + tail)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, rng: random.Random, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Ids, attention mask, labels and note mask, ``(batch_size, T)`` each. Answers are supervised."""
     pad = tokenizer.pad_token_id
     while True:
@@ -142,7 +155,17 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random, batch_size: 
         yield ids, mask, labels, note_mask
 
 
-def pretrain_decoder(output: Path, *, seed: int, steps: int, batch_size: int = 32, learning_rate: float = 2e-3) -> list[float]:
+def disturb(embeddings_BTD: Tensor) -> Tensor:
+    """Each row's embeddings with noise and with their neighbors mixed in, both of a strength drawn per row."""
+    noise, blur = torch.rand(2, len(embeddings_BTD), 1, 1)
+    mixed = embeddings_BTD + MAX_BLUR * blur * embeddings_BTD.roll(1, dims=1)
+    disturbed: Tensor = mixed + MAX_NOISE * noise * embeddings_BTD.detach().std() * torch.randn_like(embeddings_BTD)
+    return disturbed
+
+
+def pretrain_decoder(
+    output: Path, *, seed: int, steps: int, batch_size: int = 32, learning_rate: float = 2e-3
+) -> list[float]:
     """Train from scratch and write a Hugging Face folder (safetensors, tokenizer, chat template).
 
     Returns:
@@ -151,7 +174,9 @@ def pretrain_decoder(output: Path, *, seed: int, steps: int, batch_size: int = 3
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(seed)
     model = LlamaForCausalLM(decoder_config(tokenizer))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     stream = batches(tokenizer, random.Random(f"{seed}/decoder"), batch_size)
     losses = []
     for step in range(steps):
@@ -160,9 +185,7 @@ def pretrain_decoder(output: Path, *, seed: int, steps: int, batch_size: int = 3
             group["lr"] = scheduled(step, num_steps=steps, peak=learning_rate, warmup_ratio=0.05)
         embeddings = model.get_input_embeddings()(ids)
         if step % 2:
-            scale = NOISE / (note_mask.sum(1).clamp(min=1) * embeddings.shape[-1]).sqrt()
-            noise = torch.empty_like(embeddings).uniform_(-1, 1) * scale[:, None, None] * note_mask[..., None]
-            embeddings = embeddings + noise * embeddings.detach().std()
+            embeddings = torch.where(note_mask[..., None], disturb(embeddings), embeddings)
         loss = model(inputs_embeds=embeddings, attention_mask=mask, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -14,67 +14,67 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import EsmConfig, EsmForMaskedLM, EsmTokenizer
 
-from protein2text.data.sample_families import CATALYTIC, CONTEXT
+from protein2text.data.sample_families import CATALYTIC, CONTEXT, Family
 from protein2text.data.sample_proteins import build_domains, held_out_combinations, make_protein
+from protein2text.models.batches import CLS_ID, EOS_ID, MASK_ID, PAD_ID, RESIDUE_IDS, VOCABULARY
 from protein2text.train.schedule import learning_rate as scheduled
 
 logger = logging.getLogger(__name__)
 
-VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>"] + list("LAGVSERTIDPKQNFYMHWCXBUZO") + [".", "-", "<null_1>", "<mask>"]
-"""ESM-2's 33 tokens in their published order."""
-
 MASKED_SHARE = 0.15
 """Share of residues to predict; of these 80 % are masked, 10 % replaced, 10 % kept (BERT, arXiv:1810.04805; ESM-2)."""
 
+SINGLE_DOMAIN_SHARE = 0.75
 POOL_BATCHES = 8
 
 
 def encoder_config(hidden_size: int = 96, num_layers: int = 4, num_heads: int = 6) -> EsmConfig:
     """ESM-2's architecture at a small size."""
     return EsmConfig(
-        vocab_size=len(VOCABULARY), mask_token_id=32, pad_token_id=1, hidden_size=hidden_size,
+        vocab_size=len(VOCABULARY), mask_token_id=MASK_ID, pad_token_id=PAD_ID, hidden_size=hidden_size,
         num_hidden_layers=num_layers, num_attention_heads=num_heads, intermediate_size=4 * hidden_size,
         max_position_embeddings=1026, position_embedding_type="rotary", token_dropout=True, emb_layer_norm_before=False,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5, initializer_range=hidden_size**-0.5,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5,
+        initializer_range=hidden_size**-0.5,
     )  # fmt: skip
 
 
 def sequences(world_seed: int, held_out_share: float, rng: random.Random) -> Iterator[str]:
-    """An endless stream of fresh synthetic proteins, one domain or an allowed combination, none of them in the corpus."""
+    """An endless stream of fresh synthetic proteins, one domain or an allowed combination."""
     domains = build_domains(world_seed)
     held_out = held_out_combinations(world_seed, held_out_share)
     while True:
         catalytic, context = rng.choice(CATALYTIC), rng.choice(CONTEXT)
-        if rng.random() < 0.75:
+        families: tuple[Family, ...] = (catalytic, context)
+        if rng.random() < SINGLE_DOMAIN_SHARE:
             families = (rng.choice((catalytic, context)),)
         elif (catalytic.name, context.name) in held_out:
             continue
-        else:
-            families = (catalytic, context)
         yield make_protein("pretraining", families, domains, rng).sequence
 
 
 def batches(stream: Iterator[str], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Token ids and attention mask, ``(batch_size, R)`` each; lengths are sorted within a pool to spare padding."""
-    index = {token: number for number, token in enumerate(VOCABULARY)}
     shuffle = random.Random(0)
     while True:
         pool = sorted((next(stream) for _ in range(batch_size * POOL_BATCHES)), key=len)
         starts = list(range(0, len(pool), batch_size))
         shuffle.shuffle(starts)
         for start in starts:
-            rows = [[0, *(index[letter] for letter in row), 2] for row in pool[start : start + batch_size]]
+            rows = [
+                [CLS_ID, *(RESIDUE_IDS[letter] for letter in row), EOS_ID] for row in pool[start : start + batch_size]
+            ]
             longest = max(map(len, rows))
-            ids = torch.tensor([row + [1] * (longest - len(row)) for row in rows])
-            yield ids, ids != 1
+            ids = torch.tensor([row + [PAD_ID] * (longest - len(row)) for row in rows])
+            yield ids, ids != PAD_ID
 
 
 def mask_residues(ids: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Corrupted ids and labels (-100 where nothing is to be predicted), both of the shape of ``ids``."""
-    chosen = (torch.rand(ids.shape, generator=generator) < MASKED_SHARE) & (ids >= 4)
+    chosen = (torch.rand(ids.shape, generator=generator) < MASKED_SHARE) & (ids > 3)
     fate = torch.rand(ids.shape, generator=generator)
     random_residues = torch.randint(4, 24, ids.shape, generator=generator)
-    corrupted = torch.where(chosen & (fate < 0.8), torch.full_like(ids, 32), ids)
+    corrupted = torch.where(chosen & (fate < 0.8), torch.full_like(ids, MASK_ID), ids)
     corrupted = torch.where(chosen & (fate >= 0.9), random_residues, corrupted)
     return corrupted, torch.where(chosen, ids, torch.full_like(ids, -100))
 
