@@ -26,7 +26,8 @@ def test_identities_and_coverages_equal_smith_waterman(family: dict[str, str], i
     assert all(query != target for query, target in hits)
     for (query, target), hit in hits.items():
         measured, covered = identity(family[query], family[target])
-        assert hit.identity == pytest.approx(measured, abs=0.03), (query, target)
+        tolerance = 0.03 if measured >= 0.5 else 0.06  # MMseqs2 corrects for composition: remote pairs align elsewhere
+        assert hit.identity == pytest.approx(measured, abs=tolerance), (query, target)
         assert hit.coverage == pytest.approx(covered, abs=0.15), (query, target)
     for number in range(4):
         for share in (20, 40, 55):
@@ -38,15 +39,17 @@ def test_the_filter_for_large_sets_finds_what_the_exhaustive_search_finds(
     family: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exhaustive = mmseqs.search(family, family)
-    monkeypatch.setattr(mmseqs, "EXHAUSTIVE_PAIRS", 0)
-    assert mmseqs.search_method(1, 1)[0] == "-s"
+    monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
     filtered = mmseqs.search(family, family)
     strong = {hit[:3] for hit in exhaustive if hit.identity >= 0.55}
     assert strong
     assert strong <= {hit[:3] for hit in filtered}
 
 
-def test_clusters_hold_one_family_each(family: dict[str, str]) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_clusters_hold_one_family_each(family: dict[str, str], monkeypatch: pytest.MonkeyPatch, small: bool) -> None:
+    if not small:
+        monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
     representatives = mmseqs.cluster(family, min_identity=0.3, coverage=0.8)
     assert set(representatives) == set(family)
     for number in range(4):

@@ -19,14 +19,17 @@ from protein2text.errors import MissingFile, ResourcesUnavailable
 logger = logging.getLogger(__name__)
 
 PATH_VARIABLE = "MMSEQS2_PATH"
-EXHAUSTIVE_PAIRS = 2_000_000
-"""Up to this many pairs all are aligned, which misses none: about a CPU minute for proteins of 450 residues."""
+EXHAUSTIVE_CELLS = 10**11
+"""Up to this many cells of alignment matrices every pair is aligned, which misses none: some 20 s of one CPU."""
 SENSITIVITY = 7.5
 """MMseqs2's own name for its most sensitive filter; a missed neighbor is a leak."""
 MAX_EVALUE = 1e-3
 """An alignment less significant than this is chance, whatever its identity."""
 MAX_NEIGHBORS = 1000
 """Candidates aligned per query; the nearest neighbor is among the first."""
+
+_EXHAUSTIVE = ("--prefilter-mode", "2", "--alignment-mode", "3")
+_FILTERED = ("-s", str(SENSITIVITY), "--max-seqs", str(MAX_NEIGHBORS), "--alignment-mode", "3")
 
 
 class Hit(NamedTuple):
@@ -73,7 +76,7 @@ def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: floa
     """Cluster sequences so that each meets both thresholds with its representative.
 
     Relatives can still lie in different clusters (a member is compared with representatives only): a search must
-    follow. Small sets go through one step, large ones through MMseqs2's cascade.
+    follow. Small sets are compared exhaustively, large ones by MMseqs2's cascade.
 
     Args:
         sequences: name to residues; names without white space.
@@ -83,15 +86,18 @@ def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: floa
     Returns:
         Name to the name of its cluster's representative.
     """
+    thresholds = ("--min-seq-id", str(min_identity), "-c", str(coverage), "--cov-mode", "0")
     with tempfile.TemporaryDirectory(prefix="mmseqs-") as work:
-        fasta = _write_fasta(sequences, Path(work) / "all.fasta")
-        out = Path(work) / "out"
-        thresholds = ("--min-seq-id", str(min_identity), "-c", str(coverage), "--cov-mode", "0")
-        one_step = "1" if len(sequences) ** 2 <= EXHAUSTIVE_PAIRS else "0"
-        _run(
-            "easy-cluster", str(fasta), str(out), f"{work}/tmp", *thresholds, "--single-step-clustering", one_step
-        )  # fmt: skip
-        lines = Path(f"{out}_cluster.tsv").read_text().splitlines()
+        fasta, table = _write_fasta(sequences, Path(work) / "all.fasta"), Path(work) / "out_cluster.tsv"
+        if is_small(sequences, sequences):
+            database, hits, clusters, scratch = (f"{work}/{name}" for name in ("db", "hits", "clusters", "scratch"))
+            _run("createdb", str(fasta), database)
+            _run("search", database, database, hits, scratch, *thresholds, *_EXHAUSTIVE, "--add-self-matches", "1")
+            _run("clust", database, hits, clusters)
+            _run("createtsv", database, database, clusters, str(table))
+        else:
+            _run("easy-cluster", str(fasta), f"{work}/out", f"{work}/scratch", *thresholds)
+        lines = table.read_text().splitlines()
     return {member: representative for representative, member in (line.split("\t") for line in lines)}
 
 
@@ -109,19 +115,17 @@ def search(queries: Mapping[str, str], targets: Mapping[str, str]) -> list[Hit]:
         out = Path(work) / "hits.tsv"
         _run(
             "easy-search", str(query_fasta), str(target_fasta), str(out), f"{work}/tmp",
-            *search_method(len(queries), len(targets)), "-e", str(MAX_EVALUE),
-            "--alignment-mode", "3", "--format-output", "query,target,fident,qcov,tcov",
+            *(_EXHAUSTIVE if is_small(queries, targets) else _FILTERED), "-e", str(MAX_EVALUE),
+            "--format-output", "query,target,fident,qcov,tcov",
         )  # fmt: skip
         rows = [line.split("\t") for line in out.read_text().splitlines()]
     hits = [Hit(query, target, *(float(value) for value in numbers)) for query, target, *numbers in rows]
     return [hit for hit in hits if hit.query != hit.target]
 
 
-def search_method(num_queries: int, num_targets: int) -> tuple[str, ...]:
-    """MMseqs2's arguments for the filter that a search of this size goes through."""
-    if num_queries * num_targets <= EXHAUSTIVE_PAIRS:
-        return ("--prefilter-mode", "2")
-    return ("-s", str(SENSITIVITY), "--max-seqs", str(MAX_NEIGHBORS))
+def is_small(queries: Mapping[str, str], targets: Mapping[str, str]) -> bool:
+    """Whether every pair can be aligned in reasonable time."""
+    return sum(map(len, queries.values())) * sum(map(len, targets.values())) <= EXHAUSTIVE_CELLS
 
 
 def _write_fasta(sequences: Mapping[str, str], path: Path) -> Path:

@@ -133,7 +133,7 @@ def _write(folder: Path, table: ProteinTable, sides: Sides, inputs: dict[str, An
         {
             **inputs,
             "tool": f"MMseqs2 {mmseqs.version()}",
-            "search": " ".join(mmseqs.search_method(len(test), len(table.sequences))),
+            "search": "exhaustive" if sides.exhaustive else f"k-mer filter, sensitivity {mmseqs.SENSITIVITY}",
             "proteins": {name: sum(side == name for side in sides.side.values()) for name in SPLITS},
             "records": {name: counts[name] for name in (*SPLITS, "mixed")},
             "num_clusters": len(set(sides.cluster.values())),

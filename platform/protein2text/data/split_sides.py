@@ -27,6 +27,8 @@ class Sides:
     hits: list[mmseqs.Hit]
     """Alignments of the test sequences, named by checksum; those of moved ones may be among them."""
     moved: frozenset[str]
+    exhaustive: bool
+    """Whether the search aligned every pair; otherwise only those that MMseqs2's k-mer filter let through."""
 
 
 def by_cluster(table: ProteinTable, share: float, seed: int, min_identity: float, coverage: float) -> Sides:
@@ -38,7 +40,8 @@ def by_cluster(table: ProteinTable, share: float, seed: int, min_identity: float
     groups = connected(table.sequences, [*clusters.values(), *table.of_accession.values(), *table.of_text.values()])
     drawn = draw(groups, share, seed)
     queries = table.select(checksum for checksum, group in groups.items() if group in drawn)
-    hits = mmseqs.search(queries, table.select(table.sequences))
+    targets = table.select(table.sequences)
+    hits = mmseqs.search(queries, targets)
     relatives = [hit for hit in hits if hit.identity >= min_identity and hit.coverage >= coverage]
     moved = reached(drawn, groups, relatives)
     rest = {checksum: group for checksum, group in groups.items() if group not in drawn - moved}
@@ -55,6 +58,7 @@ def by_cluster(table: ProteinTable, share: float, seed: int, min_identity: float
         _labels(group_of),
         hits,
         frozenset(accession for accession, group in group_of.items() if group in moved),
+        mmseqs.is_small(queries, targets),
     )
 
 
@@ -75,8 +79,9 @@ def from_file(table: ProteinTable, assignment: str) -> Sides:
         raise ConfigError(assignment, "accession", f"{problem}; give every protein a split")
     side = {accession: given[accession][0] for accession in table.of_accession}
     test = table.checksums_of(accession for accession, name in side.items() if name == "test")
-    hits = mmseqs.search(table.select(test), table.select(set(table.sequences) - test))
-    return Sides(side, {accession: given[accession][1] for accession in side}, hits, frozenset())
+    queries, targets = table.select(test), table.select(set(table.sequences) - test)
+    labels = {accession: given[accession][1] for accession in side}
+    return Sides(side, labels, mmseqs.search(queries, targets), frozenset(), mmseqs.is_small(queries, targets))
 
 
 def _read_assignment(path: str) -> dict[str, tuple[str, str]]:
