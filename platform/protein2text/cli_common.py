@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_RUNTIME = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
 
@@ -36,6 +37,9 @@ class OneLineErrors(TyperGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("protein2text: interrupted; the same command goes on where it stopped", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             known = _known(error)
             if known is None:

@@ -127,6 +127,17 @@ def test_no_service_is_one_line_and_exit_1() -> None:
     assert CLOSED_PORT in error_line(result.stderr)
 
 
+def test_an_interrupt_is_one_line_and_exit_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("protein2text.doctor.examine", interrupted)
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert "interrupted" in error_line(result.stderr)
+
+
 def test_verbose_adds_the_traceback(workdir: Path) -> None:
     result = runner.invoke(app, ["--verbose", "train", "absent.yaml"])
     assert result.exit_code == 2
