@@ -22,8 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=PRESETS / "tiny", help="folder for esm2/ and llama/")
     parser.add_argument("--seed", type=int, default=0, help="the sample world's seed")
-    parser.add_argument("--encoder-steps", type=int, default=4000, help="masked-language-model steps of 32 proteins")
-    parser.add_argument("--decoder-steps", type=int, default=2500, help="steps of 32 exchanges")
+    parser.add_argument(
+        "--encoder-cycles", type=int, nargs="+", default=[4000, 1500], help="masked-language-model steps of 32 proteins"
+    )
+    parser.add_argument("--decoder-steps", type=int, default=1500, help="steps of 32 exchanges")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
@@ -31,7 +33,7 @@ def main() -> None:
         arguments.output / "esm2",
         world_seed=arguments.seed,
         held_out_share=HELD_OUT_SHARE,
-        steps=arguments.encoder_steps,
+        cycles=arguments.encoder_cycles,
     )
     pretrain_decoder(arguments.output / "llama", seed=arguments.seed, steps=arguments.decoder_steps)
 

@@ -33,7 +33,7 @@ assignment.tsv  accession, split, domain combination
 class SampleSize:
     """How many proteins of each sort the world holds."""
 
-    per_combination: int = 16
+    per_combination: int = 32
     per_single_family: int = 24
     per_held_out_combination: int = 3
     pairs_per_split_share: float = 0.25

@@ -6,7 +6,7 @@ do: with a frozen encoder that has read its proteins' families but no text.
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -84,23 +84,41 @@ def pretrain_encoder(
     *,
     world_seed: int,
     held_out_share: float,
-    steps: int,
+    cycles: Sequence[int],
     batch_size: int = 32,
     learning_rate: float = 3e-3,
 ) -> list[float]:
     """Train from scratch and write a Hugging Face folder (safetensors).
+
+    Args:
+        cycles: steps of each learning-rate cycle; the rate and the moments start anew in each (warm restarts, SGDR,
+            arXiv:1608.03983).
 
     Returns:
         The loss of every step, nats per masked residue.
     """
     torch.manual_seed(world_seed)
     model = EsmForMaskedLM(encoder_config())
+    generator = torch.Generator().manual_seed(world_seed)
+    stream = batches(sequences(world_seed, held_out_share, random.Random(f"{world_seed}/encoder")), batch_size)
+    losses: list[float] = []
+    for steps in cycles:
+        losses += _train_cycle(model, stream, generator, steps, learning_rate)
+    write_encoder(model, output)
+    return losses
+
+
+def _train_cycle(
+    model: EsmForMaskedLM,
+    stream: Iterator[tuple[Tensor, Tensor]],
+    generator: torch.Generator,
+    steps: int,
+    learning_rate: float,
+) -> list[float]:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    generator = torch.Generator().manual_seed(world_seed)
-    stream = batches(sequences(world_seed, held_out_share, random.Random(f"{world_seed}/encoder")), batch_size)
-    losses = []
+    losses: list[float] = []
     for step in range(steps):
         ids, mask = next(stream)
         corrupted, labels = mask_residues(ids, generator)
@@ -114,7 +132,6 @@ def pretrain_encoder(
         losses.append(loss.item())
         if step % 100 == 99:
             logger.info("encoder step %d of %d: masked loss %.3f", step + 1, steps, sum(losses[-100:]) / 100)
-    write_encoder(model, output)
     return losses
 
 
