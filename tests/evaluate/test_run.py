@@ -1,4 +1,4 @@
-"""Model to report, on files made by the product's own ingest and split, in this process and on Ray."""
+"""Model to report, in this process and on Ray."""
 
 import json
 from collections.abc import Iterator
@@ -6,43 +6,28 @@ from pathlib import Path
 
 import pytest
 import ray
+import ray.data
 
 from protein2text.config import RunConfig, load_run
-from protein2text.data.ingest import ingest
-from protein2text.data.sample import SampleSize, write_sample
-from protein2text.data.split import split
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable
 from protein2text.evaluate.answer import ModelAnswerer, bounded_batches
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.run import EvaluationResult, evaluate
 from tests.evaluate.random_model import write_random_bases, write_random_model
-
-SMALL = SampleSize(per_combination=1, per_single_family=1, per_held_out_combination=1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+from tests.evaluate.stored import write_sample_world
 
 
 @pytest.fixture(scope="module")
-def config(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     folder = tmp_path_factory.mktemp("evaluation")
-    write_sample(folder / "sample", 0, SMALL)
-    sources = [str(folder / "sample" / name) for name in ("proteins.tsv", "questions.json")]
-    ingest(sources, str(folder / "corpus"), max_residues=512)
-    assignment = str(folder / "sample" / "assignment.tsv")
-    split([str(folder / "corpus")], str(folder / "split"), kind="by_member", assignment=assignment)
     return load_run(
         "tiny",
         {
             "name": "evaluated",
             "output": str(folder),
             "model": write_random_bases(folder / "bases"),
-            "data": {"corpus": [str(folder / "corpus")], "split": str(folder / "split")},
+            "data": write_sample_world(folder),
             "evaluation": {
                 "max_items": 30,
                 "max_new_tokens": 6,
@@ -92,23 +77,6 @@ def test_test_items_are_held_out_questions_never_descriptions(result: tuple[Eval
     assert report["counts"]["num_items_before_draw"] > 30
 
 
-def test_actors_answer_as_this_process_does(
-    cluster: None, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
-) -> None:
-    on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 2})})
-    found = evaluate(str(model_dir), on_ray, str(tmp_path))
-    assert answers_of(found) == answers_of(result[0])
-    assert found.table == result[0].table
-
-
-def test_more_actors_than_the_cluster_holds_are_refused_with_the_numbers(
-    cluster: None, config: RunConfig, model_dir: Path, tmp_path: Path
-) -> None:
-    many = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 64})})
-    with pytest.raises(ResourcesUnavailable, match=r"65 CPU.*has 4"):
-        evaluate(str(model_dir), many, str(tmp_path))
-
-
 def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
     messages = ({"role": "user", "content": "<protein_sequence>\nWhat does this protein bind?"},)
     requests = [Request(f"r{n}", "true", messages, ("MKTAYIAKQR" * (1 + n % 5),), ("A",)) for n in range(12)]
@@ -149,3 +117,28 @@ def test_missing_inputs_are_named(config: RunConfig, model_dir: Path, tmp_path: 
         data = config.data.model_copy(update={key: value})
         with pytest.raises(error, match=f"data.{key}"):
             evaluate(str(model_dir), config.model_copy(update={"data": data}), str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+def test_actors_answer_as_this_process_does(
+    cluster: None, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
+) -> None:
+    on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 2})})
+    found = evaluate(str(model_dir), on_ray, str(tmp_path))
+    assert answers_of(found) == answers_of(result[0])
+    assert found.table == result[0].table
+
+
+def test_more_actors_than_the_cluster_holds_are_refused_with_the_numbers(
+    cluster: None, config: RunConfig, model_dir: Path, tmp_path: Path
+) -> None:
+    many = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 64})})
+    with pytest.raises(ResourcesUnavailable, match=r"65 CPU.*has 4"):
+        evaluate(str(model_dir), many, str(tmp_path))

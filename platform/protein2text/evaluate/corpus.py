@@ -118,7 +118,9 @@ def make_item(
 
 
 def _question(messages: Sequence[dict[str, str]]) -> str:
-    return " ".join(messages[-2]["content"].replace(PLACEHOLDER, " ").split())
+    """The last user's turn without placeholders."""
+    asked = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
+    return " ".join(asked.replace(PLACEHOLDER, " ").split())
 
 
 def _question_kinds(records: Iterable[dict[str, Any]]) -> dict[str, str]:
