@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,9 @@ from protein2text.errors import EmptySequence, InvalidResidue, RecordError, Sequ
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWYXBZUO"
 """The twenty amino acids, X (unknown), B and Z (ambiguous), U (selenocysteine), O (pyrrolysine); IUPAC and ESM-2."""
+
+_FOREIGN = re.compile(f"[^{ALPHABET}{ALPHABET.lower()}]")
+"""Looked for before upper-casing, which makes two serines of a German sharp s."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
         InvalidResidue: a letter outside ``ALPHABET``, with its position counted from 1 in the residues.
         SequenceTooLong: more than ``max_residues``.
     """
-    residues = "".join(sequence.split()).upper().removesuffix("*")
-    if not residues:
+    typed = "".join(sequence.split()).removesuffix("*")
+    if not typed:
         raise EmptySequence(record)
-    for position, letter in enumerate(residues, start=1):
-        if letter not in ALPHABET:
-            raise InvalidResidue(record, position, letter, ALPHABET)
+    if foreign := _FOREIGN.search(typed):
+        raise InvalidResidue(record, foreign.start() + 1, foreign.group(), ALPHABET)
+    residues = typed.upper()
     if max_residues is not None and len(residues) > max_residues:
         raise SequenceTooLong(record, len(residues), max_residues)
     return residues

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein2text.data.grouping import connected, draw, reached
@@ -23,6 +23,7 @@ def reachable(start: str, bundles: list[set[str]]) -> set[str]:
         found = grown
 
 
+@settings(deadline=None)
 @given(bundles_of_names)
 def test_groups_are_what_can_be_reached_through_bundles(bundles: list[set[str]]) -> None:
     groups = connected(NAMES, [sorted(bundle) for bundle in bundles])
@@ -31,6 +32,7 @@ def test_groups_are_what_can_be_reached_through_bundles(bundles: list[set[str]])
         assert groups[name] == min(reachable(name, bundles))
 
 
+@settings(deadline=None)
 @given(bundles_of_names, st.floats(0, 1), st.integers(0, 99), st.randoms())
 def test_a_draw_takes_whole_groups_up_to_the_share_in_any_order(
     bundles: list[set[str]], share: float, seed: int, rng: random.Random
@@ -46,6 +48,7 @@ def test_a_draw_takes_whole_groups_up_to_the_share_in_any_order(
     assert draw(dict(shuffled), share, seed) == chosen
 
 
+@settings(deadline=None)
 @given(bundles_of_names, pairs_of_names, st.integers(0, 9))
 def test_after_moving_no_test_group_touches_the_rest(
     bundles: list[set[str]], pairs: list[tuple[str, str]], seed: int

@@ -1,0 +1,44 @@
+"""Divide the proteins of all corpora of a run into train, validation and test, as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/split.py CORPUS... --output DIR
+
+A submitted job runs in a copy of the checkout that Ray deletes later, so corpora and output should be absolute paths
+on storage that every node sees.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import ray
+
+import _bootstrap
+from protein2text.data.split import SplitSummary, split
+
+
+@ray.remote
+def _split_on_a_worker(corpus: list[str], output: str, arguments: dict[str, Any]) -> SplitSummary:
+    """A task, because a cluster's head has no CPUs to search sequences with."""
+    return split(corpus, output, **arguments)
+
+
+def main() -> None:
+    """Split the corpora and print the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="folders written by ingest")
+    parser.add_argument("--output", required=True, help="split folder to write")
+    parser.add_argument("--kind", default="by_cluster", choices=("by_cluster", "by_member"))
+    parser.add_argument("--assignment", help="table of accession, split, group; for by_member")
+    parser.add_argument("--test-share", type=float, default=0.2, help="share of proteins held out for testing")
+    parser.add_argument("--seed", type=int, default=0, help="which clusters are held out")
+    arguments = vars(parser.parse_args())
+    corpus = [str(Path(folder).resolve()) for folder in arguments.pop("corpus")]
+    output = str(Path(arguments.pop("output")).resolve())
+    if arguments["assignment"]:
+        arguments["assignment"] = str(Path(arguments["assignment"]).resolve())
+    with _bootstrap.cluster():
+        _bootstrap.print_result(ray.get(_split_on_a_worker.remote(corpus, output, arguments)))
+
+
+if __name__ == "__main__":
+    main()
