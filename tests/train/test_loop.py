@@ -1,0 +1,191 @@
+"""A stage's loop on two workers, against one plain process, and going on after a stop, damage or other worker count."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from protein2text.config import RunConfig
+from protein2text.data.records import RECORD_SCHEMA, iter_local
+from protein2text.models.batches import pack
+from protein2text.models.chat import Example
+from protein2text.models.protein_to_text import ProteinToText
+from protein2text.train.events import read_events, read_steps
+from protein2text.train.plan import Plan, RecordSize
+from protein2text.train.rows import TokenizeJob, expand, planned_columns, tokenize
+from protein2text.train.stage_config import Stage
+from protein2text.train.task import StageTask
+
+NUM_STEPS = 12  # floor(20 records x 3 epochs / 5)
+
+
+def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
+    records = pa.Table.from_pylist(iter_local(config.data.corpus), schema=RECORD_SCHEMA)
+    decoder = config.model.decoder.source
+    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge.num_latents, config.data.split))
+
+
+def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:
+    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
+    settings = config.stage(stage)
+    return Plan(
+        records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,
+        global_batch=settings.global_batch, num_workers=num_workers, micro_batch_tokens=settings.micro_batch_tokens,
+        micro_batch_residues=settings.micro_batch_residues,
+    )  # fmt: skip
+
+
+def train(workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None) -> StageTask:
+    """Run a stage on a group of workers as Ray Train would."""
+    rows = tokenized(config, stage)
+    num_workers = len(workers.processes)
+    plan = plan_of(config, stage, rows, num_workers)
+    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
+    tables = [expand(rows, ids, planned_columns(plan, worker)).sort_by("position") for worker in range(num_workers)]
+    task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
+    workers.run("train", task, [[table[:17], table[17:]] for table in tables], stop_after)
+    return task
+
+
+def final_state(task: StageTask) -> dict[str, Tensor]:
+    folder = task.checkpoints / f"step-{task.num_steps:08}"
+    return {
+        f"{part}/{name}": value
+        for part in ("weights", "exp_avg", "exp_avg_sq")
+        for name, value in load_file(folder / f"{part}.safetensors").items()
+    }
+
+
+def assert_equal_states(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def losses(task: StageTask) -> list[float]:
+    return [event["loss"] for event in read_steps(task.events)]
+
+
+def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
+    return RunConfig.parse(values | {"name": name} | changes)
+
+
+def plain_loop(config: RunConfig, stage: Stage, model: ProteinToText) -> tuple[list[float], list[float]]:
+    """One process, torch only: whole batches, mean over the batch's supervised tokens, transformers' schedule."""
+    rows = {row["record_id"]: row for row in tokenized(config, stage).to_pylist()}
+    plan = plan_of(config, stage, tokenized(config, stage), num_workers=1)
+    settings = config.stage(stage)
+    parameters = model.trainable()
+    matrices = [value for value in parameters.values() if value.ndim > 1]
+    vectors = [value for value in parameters.values() if value.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    schedule = get_cosine_schedule_with_warmup(optimizer, -(-plan.num_steps // 10), plan.num_steps)
+    found, norms = [], []
+    for step in range(plan.num_steps):
+        chosen = [rows[plan.records[index].record_id] for index in plan.step_records(step)]
+        examples = [Example(row["ids"], row["labels"]) for row in chosen]
+        loss = model(pack(examples, [row["sequences"] for row in chosen], config.model.bridge.num_latents))
+        loss = loss / sum(label != -100 for row in chosen for label in row["labels"])
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm).item())
+        optimizer.step()
+        schedule.step()
+        found.append(loss.item())
+    return found, norms
+
+
+@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_two_workers_follow_one_plain_process(two_workers: Any, run_values: dict[str, Any], zero_stage: int) -> None:
+    """Answers of 3 to 30 tokens, micro-batches under bounds, fillers: the losses agree to 1e-4 relative."""
+    config = renamed(run_values, "reference", scaling={"num_workers": 2, "zero_stage": zero_stage})
+    torch.manual_seed(config.seed)
+    model = ProteinToText(config.model)
+    model.set_stage("alignment")
+    expected, expected_norms = plain_loop(config, "alignment", model.train())
+    task = train(two_workers, config)
+    assert task.num_steps == NUM_STEPS
+    assert losses(task) == pytest.approx(expected, rel=1e-4)
+    assert [event["grad_norm"] for event in read_steps(task.events)] == pytest.approx(expected_norms, rel=1e-3)
+    trained = ProteinToText.from_pretrained(task.folder / "model")
+    for (name, value), reference in zip(trained.bridge_state().items(), model.bridge_state().values(), strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-2, atol=1e-3, msg=name)
+
+
+def test_a_stopped_stage_goes_on_bit_for_bit(two_workers: Any, run_values: dict[str, Any]) -> None:
+    """Stopped after step 9 of 12, with checkpoints every 4 steps: step 9 is done again, and nothing differs."""
+    whole = train(two_workers, renamed(run_values, "whole"))
+    stopped = train(two_workers, renamed(run_values, "stopped"), stop_after=9)
+    assert not (stopped.folder / "model").exists()
+    train(two_workers, renamed(run_values, "stopped"))
+    assert losses(stopped) == losses(whole)
+    assert_equal_states(final_state(stopped), final_state(whole))
+    done = [event["step"] for event in read_events(stopped.events) if "step" in event]
+    assert done == [*range(1, 10), *range(9, NUM_STEPS + 1)]
+    assert [path.name for path in sorted(stopped.checkpoints.iterdir())] == ["step-00000008", "step-00000012"]
+
+
+def test_another_number_of_workers_goes_on_with_the_same_records(
+    two_workers: Any, one_worker: Any, run_values: dict[str, Any]
+) -> None:
+    """Begun by two workers under ZeRO-2, ended by one under ZeRO-1: the same batches, losses within 1e-4 relative."""
+    whole = train(two_workers, renamed(run_values, "whole"))
+    train(two_workers, renamed(run_values, "fewer"), stop_after=4)
+    fewer = train(one_worker, renamed(run_values, "fewer", scaling={"num_workers": 1, "zero_stage": 1}))
+    assert losses(fewer) == pytest.approx(losses(whole), rel=1e-4)
+    sizes = [[(event["tokens"], event["step"]) for event in read_steps(task.events)] for task in (fewer, whole)]
+    assert sizes[0] == sizes[1]
+
+
+def test_instruction_trains_lora_and_goes_on_with_its_dropout(two_workers: Any, run_values: dict[str, Any]) -> None:
+    def both_stages(name: str, stop_after: int | None) -> StageTask:
+        config = renamed(run_values, name)
+        train(two_workers, config)
+        if stop_after:
+            train(two_workers, config, "instruction", stop_after)
+        return train(two_workers, config, "instruction")
+
+    whole, stopped = both_stages("whole", None), both_stages("stopped", 5)
+    assert_equal_states(final_state(stopped), final_state(whole))
+    assert any("lora_B" in name and value.any() for name, value in final_state(whole).items())
+    before = ProteinToText.from_pretrained(whole.config.folder / "alignment" / "model").bridge_state()
+    after = ProteinToText.from_pretrained(whole.folder / "model").bridge_state()
+    assert any(not torch.equal(value, before[name]) for name, value in after.items())
+
+
+def truncate(path: Path, dice: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
+
+
+def flip_a_bit(path: Path, dice: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
+
+
+def remove(path: Path, dice: random.Random) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
+    two_workers: Any, run_values: dict[str, Any], damage: Callable[[Path, random.Random], None]
+) -> None:
+    dice = random.Random(damage.__name__)
+    task = train(two_workers, renamed(run_values, "damaged"), stop_after=9)
+    expected = losses(task)
+    damage(dice.choice(sorted((task.checkpoints / "step-00000008").iterdir())), dice)
+    train(two_workers, renamed(run_values, "damaged"))
+    messages = " / ".join(event["message"] for event in read_events(task.events) if "message" in event)
+    assert "checkpoint set aside" in messages
+    assert "step-00000008" in messages
+    assert messages.endswith("training from step-00000004, the newest good checkpoint")
+    assert losses(task)[:9] == expected
+    assert (task.checkpoints / "corrupt-step-00000008").is_dir()
