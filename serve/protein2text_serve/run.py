@@ -2,26 +2,26 @@
 
 import logging
 import os
-import signal
 import socket
 import time
 from dataclasses import dataclass
-from threading import Event
 from typing import Any
 
 import httpx
 import ray
 from ray import serve
+from ray.serve import Application
 from ray.serve.config import HTTPOptions, ProxyLocation
 
-from protein2text.errors import ConfigError, ResourcesUnavailable, ServiceError
+from protein2text.errors import ConfigError, ProteinToTextError, ResourcesUnavailable, ServiceError
 from protein2text_serve.app import GATEWAY_CPUS, build
 from protein2text_serve.settings import LOOPBACK, ServiceConfig
 
 logger = logging.getLogger(__name__)
 
 APPLICATION = "protein2text"
-START_TIMEOUT_S = 300.0
+READY_TIMEOUT_S = 60.0
+SUPPLY_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ def start(
     tracking_uri: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    block: bool = False,
     num_cpus: int | None = None,
     **settings: Any,
 ) -> Service:
@@ -56,7 +55,6 @@ def start(
         tracking_uri: registry database, for a ``models:/`` uri.
         host: address to listen on. There are no keys yet, so anything but loopback demands ``allowed_hosts``.
         port: 0 chooses a free one.
-        block: return only after an interrupt or a termination signal, with the service stopped.
         num_cpus: CPUs of a Ray that is started here; all of the machine when None.
         settings: further fields of ``ServiceConfig``.
 
@@ -77,25 +75,32 @@ def start(
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     service = Service(url, {}, owns_ray)
     try:
+        _check_free(url)
         _check_supply(config)
-        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port))
-        serve.run(application, name=APPLICATION, route_prefix="/")
+    except ProteinToTextError:
+        _leave(service)
+        raise
+    try:
+        _deploy(application, host, port, url)
         service = Service(url, _wait_until_ready(url), owns_ray)
     except BaseException:
         stop(service)
         raise
     logger.info("serving %s at %s", service.model, url)
-    if block:
-        _wait_for_signal()
-        stop(service)
     return service
 
 
 def stop(service: Service) -> None:
     """Remove the application, Serve when no other application uses it, and Ray when ``start`` started it."""
-    serve.delete(APPLICATION)
-    if not serve.status().applications:
+    applications = serve.status().applications
+    if applications.pop(APPLICATION, None):
+        serve.delete(APPLICATION)
+    if not applications:
         serve.shutdown()
+    _leave(service)
+
+
+def _leave(service: Service) -> None:
     if service.owns_ray:
         ray.shutdown()
 
@@ -126,20 +131,55 @@ def _free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def _check_free(url: str) -> None:
+    """One cluster holds one service of this name.
+
+    Raises:
+        ServiceError: it runs already.
+    """
+    if APPLICATION in serve.status().applications:
+        raise ServiceError(url, "this Ray already serves a model", "Stop that service first, or use another Ray.")
+
+
 def _check_supply(config: ServiceConfig) -> None:
-    """Compare what the first replicas reserve with what is free, instead of waiting for it without end."""
+    """Compare what the first replicas reserve with the cluster, instead of waiting for it without end.
+
+    What another job is just giving back is waited for; what the cluster does not have is not.
+
+    Raises:
+        ResourcesUnavailable: with the arithmetic.
+    """
     num_models = max(config.min_replicas, 1)
-    demand = {
-        "CPU": GATEWAY_CPUS + num_models * config.cpus_per_replica,
-        "GPU": num_models * config.gpus_per_replica,
-    }
-    free = ray.available_resources()
+    demand = {"CPU": GATEWAY_CPUS + num_models * config.cpus_per_replica, "GPU": num_models * config.gpus_per_replica}
+    deadline = time.monotonic() + SUPPLY_TIMEOUT_S
+    while lacking := _lacking(demand, ray.available_resources()):
+        never = _lacking(demand, ray.cluster_resources())
+        if never or time.monotonic() > deadline:
+            parts = f"{demand['CPU']:g} CPU and {demand['GPU']:g} GPU (a gateway and {num_models} model replicas)"
+            state = "in all" if never else "free"
+            raise ResourcesUnavailable(parts, f"{never or lacking} {state}", "Stop other jobs, or add nodes.")
+        time.sleep(0.5)
+
+
+def _lacking(demand: dict[str, float], supply: dict[str, float]) -> str:
+    """What there is of the first kind of which there is not enough; empty when all is there."""
     for kind, amount in demand.items():
-        if amount > free.get(kind, 0.0) + 1e-9:
-            arithmetic = f"{amount:g} {kind} (gateway {GATEWAY_CPUS:g} CPU, {num_models} model replicas)"
-            raise ResourcesUnavailable(
-                arithmetic, f"{free.get(kind, 0.0):g} {kind} free", "Stop other jobs or add nodes."
-            )
+        if amount > supply.get(kind, 0.0) + 1e-9:
+            return f"{supply.get(kind, 0.0):g} {kind}"
+    return ""
+
+
+def _deploy(application: Application, host: str, port: int, url: str) -> None:
+    """Start Serve's proxy and the deployments; returns when the replicas run.
+
+    Raises:
+        ServiceError: a replica could not be started.
+    """
+    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port))
+    try:
+        serve.run(application, name=APPLICATION, route_prefix="/")
+    except RuntimeError as error:
+        raise ServiceError(url, f"the replicas did not start ({error})", "Read the log of Ray Serve.") from error
 
 
 def _wait_until_ready(url: str) -> dict[str, Any]:
@@ -148,7 +188,7 @@ def _wait_until_ready(url: str) -> dict[str, Any]:
     Raises:
         ServiceError: nothing answered in time.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     problem = "no answer"
     while time.monotonic() < deadline:
         try:
@@ -159,13 +199,4 @@ def _wait_until_ready(url: str) -> dict[str, Any]:
         except httpx.HTTPError as error:
             problem = f"{type(error).__name__}: {error}"
         time.sleep(0.2)
-    raise ServiceError(url, f"not ready after {START_TIMEOUT_S:g} s ({problem})", "Read the log of Ray Serve.")
-
-
-def _wait_for_signal() -> None:
-    """Return on an interrupt (Ctrl-C) or a termination signal."""
-    signalled = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: signalled.set())
-    while not signalled.wait(1.0):
-        pass
+    raise ServiceError(url, f"not ready after {READY_TIMEOUT_S:g} s ({problem})", "Read the log of Ray Serve.")

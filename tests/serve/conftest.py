@@ -78,7 +78,7 @@ def make_bases(folder: Path) -> tuple[Path, Path]:
         )
     )  # fmt: skip
     # A random decoder hardly ever ends by itself; with some common tokens as end tokens its answers differ in length.
-    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(20, 30)]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(20, 24)]
     model.generation_config.save_pretrained(decoder)
     write(model, decoder)
     return encoder, decoder

