@@ -19,13 +19,16 @@ class EventWriter:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        cut = path.is_file() and not path.read_bytes().endswith(b"\n")
-        self._file = path.open("a", buffering=1)
-        if cut:
-            self._file.write("\n")
+        self._path = path
+        if path.is_file() and not path.read_bytes().endswith(b"\n"):
+            self._append("\n")
 
     def write(self, event: Event) -> None:
-        self._file.write(json.dumps(event) + "\n")
+        self._append(json.dumps(event) + "\n")
+
+    def _append(self, text: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def read_events(path: Path) -> list[Event]:

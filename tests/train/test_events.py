@@ -1,0 +1,82 @@
+"""The event file and its follower: nothing lost, nothing told twice, MLflow complete after an interruption."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protein2text import registry
+from protein2text.train.curve import draw_loss_curve, exponential_mean
+from protein2text.train.events import Event, EventWriter, read_events, read_steps
+from protein2text.train.follow import METRICS, EventFollower
+
+
+def step_event(step: int, loss: float | None = None) -> Event:
+    numbers = {name: float(step) for name in METRICS} | {"loss": 1 / step if loss is None else loss}
+    return {"stage": "alignment", "step": step, "num_steps": 9, "time": time.time(), **numbers}
+
+
+@pytest.fixture(scope="module")
+def mlflow_client(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return registry.connect(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+
+
+@pytest.fixture
+def mlflow_run(mlflow_client: Any) -> tuple[Any, str]:
+    experiment = registry.open_experiment(mlflow_client, "test")
+    return mlflow_client, mlflow_client.create_run(experiment).info.run_id
+
+
+def test_a_line_cut_by_a_kill_spoils_neither_itself_nor_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    EventWriter(path).write(step_event(1))
+    with path.open("a") as file:
+        file.write('{"stage": "alignment", "st')
+    EventWriter(path).write(step_event(2))
+    assert [event["step"] for event in read_events(path)] == [1, 2]
+
+
+def test_a_step_done_twice_counts_once_as_last_done(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path / "events.jsonl")
+    for step, loss in ((1, 5.0), (2, 4.0), (3, 3.0), (2, 2.0)):
+        writer.write(step_event(step, loss))
+    writer.write({"stage": "alignment", "message": "no step"})
+    assert [(event["step"], event["loss"]) for event in read_steps(tmp_path / "events.jsonl")] == [
+        (1, 5),
+        (2, 2),
+        (3, 3),
+    ]
+
+
+def test_the_caller_hears_new_events_and_mlflow_all_that_it_lacks(tmp_path: Path, mlflow_run: tuple[Any, str]) -> None:
+    client, run_id = mlflow_run
+    path = tmp_path / "events.jsonl"
+    writer = EventWriter(path)
+    heard: list[Event] = []
+    for step in (1, 2):
+        writer.write(step_event(step))  # written while nobody followed
+    with EventFollower(path, client=client, run_id=run_id, on_event=heard.append):
+        writer.write(step_event(3))
+        writer.write({"stage": "alignment", "message": "a decision"})
+    with EventFollower(path, client=client, run_id=run_id, on_event=heard.append):
+        writer.write(step_event(4))
+    assert [event.get("step", event.get("message")) for event in heard] == [3, "a decision", 4]
+    for name in METRICS:
+        assert [metric.step for metric in client.get_metric_history(run_id, name)] == [1, 2, 3, 4]
+    assert client.get_run(run_id).data.metrics["loss"] == 0.25
+
+
+def test_thousands_of_steps_reach_mlflow_in_few_requests(tmp_path: Path, mlflow_run: tuple[Any, str]) -> None:
+    client, run_id = mlflow_run
+    writer = EventWriter(tmp_path / "events.jsonl")
+    with EventFollower(tmp_path / "events.jsonl", client=client, run_id=run_id, on_event=None):
+        for step in range(1, 401):
+            writer.write(step_event(step))
+    assert len(client.get_metric_history(run_id, "grad_norm")) == 400
+
+
+def test_the_curve_is_a_picture_and_its_mean_is_unbiased(tmp_path: Path) -> None:
+    draw_loss_curve([step_event(step) for step in range(1, 10)], tmp_path / "loss.png", "a run")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert exponential_mean([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])

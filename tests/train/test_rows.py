@@ -1,0 +1,81 @@
+"""Rows on their way: who is trained on, how each stage words a record, and that the plan is delivered exactly."""
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from protein2text.config import RunConfig
+from protein2text.data.records import RECORD_SCHEMA, iter_local
+from protein2text.errors import UnusableRecord
+from protein2text.models.chat import IGNORED, PROTEIN_ID
+from protein2text.train.plan import Plan, RecordSize
+from protein2text.train.rows import TokenizeJob, expand, planned_columns, read_steps, tokenize
+
+
+@pytest.fixture
+def records(run_config: RunConfig) -> list[dict[str, Any]]:
+    return iter_local(run_config.data.corpus)
+
+
+def job(config: RunConfig, stage: Any, **changes: Any) -> TokenizeJob:
+    values = {"tokenizer": config.model.decoder.source, "num_latents": 4, "split": config.data.split}
+    return TokenizeJob(stage=stage, **(values | changes))
+
+
+def table(records: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(records, schema=RECORD_SCHEMA)
+
+
+def test_only_training_proteins_are_trained_on(run_config: RunConfig, records: list[dict[str, Any]]) -> None:
+    """The first four proteins are the test set; a question about one of them and a training protein is left out."""
+    ids = tokenize(table(records), job(run_config, "alignment"))["record_id"].to_pylist()
+    assert ids == [f"P{number:02}" for number in range(4, 24)]
+    questions = tokenize(table(records), job(run_config, "instruction"))["record_id"].to_pylist()
+    assert [record for record in questions if record.endswith("q1")] == ["P05:q1", "P11:q1", "P17:q1", "P23:q1"]
+    assert len(questions) == 24
+
+
+def test_a_question_of_two_splits_is_left_out(run_config: RunConfig, records: list[dict[str, Any]]) -> None:
+    (pair,) = (record for record in records if record["record_id"] == "P05:q1")
+    pair["proteins"][0] = next(record for record in records if record["record_id"] == "P01")["proteins"][0]
+    assert tokenize(table([pair]), job(run_config, "instruction")).num_rows == 0
+
+
+def test_sizes_count_latents_and_residues(run_config: RunConfig, records: list[dict[str, Any]]) -> None:
+    (row,) = tokenize(table(records), job(run_config, "instruction")).to_pylist()[2:3]
+    assert row["ids"].count(PROTEIN_ID) == len(row["sequences"]) == 2
+    assert row["num_tokens"] == len(row["ids"]) + 2 * 4 - 2
+    assert row["num_residues"] == sum(len(sequence) for sequence in row["sequences"])
+    assert 0 < sum(label != IGNORED for label in row["labels"]) < len(row["ids"])
+
+
+def test_placeholders_that_differ_from_the_proteins_are_named(
+    run_config: RunConfig, records: list[dict[str, Any]]
+) -> None:
+    question = next(record for record in records if record["record_id"] == "P05:q0")
+    question["messages"][0]["content"] = "What does it bind?"
+    with pytest.raises(UnusableRecord, match="P05:q0, messages: 0 placeholders; 1 proteins"):
+        tokenize(table([question]), job(run_config, "instruction"))
+
+
+@pytest.mark.parametrize("block_rows", [3, 100])
+def test_the_delivered_rows_are_the_plan(run_config: RunConfig, records: list[dict[str, Any]], block_rows: int) -> None:
+    rows = tokenize(table(records), job(run_config, "alignment"))
+    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
+    plan = Plan(tuple(RecordSize(*size) for size in sizes), 0, 3, 7, 2, 200, 200)
+    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
+    sequence_of = {row["record_id"]: row["sequences"] for row in rows.to_pylist()}
+    blocks = [rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows)]
+    for worker in range(2):
+        columns = planned_columns(plan, worker)
+        delivered = pa.concat_tables([expand(block, ids, columns) for block in blocks]).sort_by("position")
+        pieces = [delivered[start : start + 5] for start in range(0, delivered.num_rows, 5)]
+        steps = list(read_steps(pieces, 0))
+        assert [step for step, _ in steps] == list(range(plan.num_steps))
+        for step, micro_batches in steps:
+            planned = plan.step(step)[worker]
+            assert [batch.counted for batch in micro_batches] == [batch.counted for batch in planned]
+            expected = [[sequence_of[plan.records[index].record_id] for index in batch.records] for batch in planned]
+            assert [batch.proteins for batch in micro_batches] == expected
+        assert list(read_steps(pieces, 4)) == steps[4:]
