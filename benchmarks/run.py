@@ -1,0 +1,163 @@
+"""Time the operations, one CSV row per result, and only those whose tests pass.
+
+    make bench                                   every operation, on the GPU if there is one
+    python benchmarks/run.py --only ragged_cross_attention --repeats 50
+
+Rows are appended to ``benchmarks/results/OP.csv``: what was timed, where, with which versions and at which commit.
+"""
+
+import argparse
+import csv
+import datetime
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("results")
+COLUMNS = (
+    *("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes"),
+    *("device", "threads", "commit", "torch", "python", "date"),
+)
+WARM_UP = 3
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation at one shape: ``make`` builds its inputs and returns a step, forward and backward, to be timed."""
+
+    op: str
+    shape: str
+    provider: str
+    make: Callable[[torch.device], Step]
+
+    @property
+    def tests(self) -> Path:
+        """The tests that must pass before this is timed."""
+        return ROOT / "tests" / "kernels" / f"test_{self.op}.py"
+
+
+def cross_attention(lengths: list[int], latents: int, heads: int, channels: int) -> Case:
+    """Pool packed proteins of the given lengths, in residues, into latents."""
+
+    def make(device: torch.device) -> Step:
+        generator = torch.Generator(device).manual_seed(0)
+        shapes = [(len(lengths), latents)] * 3 + [(sum(lengths),)] * 2
+        inputs = [
+            torch.randn(*shape, heads, channels, generator=generator, device=device, requires_grad=True)
+            for shape in shapes
+        ]
+        starts = torch.tensor([0, *lengths], device=device).cumsum(0, dtype=torch.int32)
+
+        def step() -> None:
+            pooled = ragged_cross_attention(*inputs, cu_seqlens_B1=starts, lengths=lengths, scale=channels**-0.5)
+            torch.autograd.grad(pooled.sum(), inputs)
+
+        return step
+
+    shape = f"B={len(lengths)} S={sum(lengths)} K={latents} H={heads} C={channels}"
+    return Case("ragged_cross_attention", shape, "naive", make)
+
+
+CASES = (
+    cross_attention([90 + 7 * number for number in range(16)], latents=16, heads=4, channels=24),
+    cross_attention([1022, 700, 512, 431, 350, 290, 181, 64], latents=128, heads=8, channels=64),
+)
+"""The tiny preset's shape, and the published one over lengths such as reviewed proteins have."""
+
+
+def passes(tests: Path) -> bool:
+    """Whether the operation's tests are green; a red operation has no speed."""
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", str(tests)], cwd=ROOT, check=False).returncode == 0
+
+
+def measure(case: Case, device: torch.device, repeats: int) -> dict[str, object]:
+    """Time a case.
+
+    Args:
+        case: what to time.
+        device: where.
+        repeats: timed steps, after a warm-up.
+
+    Returns:
+        A row of ``COLUMNS``; times in milliseconds of wall clock, the device's queue emptied around each step. Peak
+        bytes are the device's on a GPU, else the process's largest resident set so far.
+    """
+    step = case.make(device)
+    milliseconds = []
+    for number in range(WARM_UP + repeats):
+        _wait_for(device)
+        started = time.perf_counter()
+        step()
+        _wait_for(device)
+        if number >= WARM_UP:
+            milliseconds.append((time.perf_counter() - started) * 1e3)
+    deciles = statistics.quantiles(milliseconds, n=10)
+    gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    name = torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU"
+    now = datetime.datetime.now(datetime.UTC)
+    times = [round(value, 3) for value in (deciles[1], statistics.median(milliseconds), deciles[7])]
+    values = (
+        case.op, case.shape, "float32", case.provider, *times, peak, name, torch.get_num_threads(), _commit(),
+        torch.__version__, platform.python_version(), now.isoformat(timespec="seconds"),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _commit() -> str:
+    """The checkout's commit, marked when files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def append(row: dict[str, object]) -> None:
+    """Add a row to its operation's file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{row['op']}.csv"
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main() -> int:
+    """Time the chosen operations; 1 when one of them is red."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=sorted({case.op for case in CASES}), help="one operation")
+    parser.add_argument("--repeats", type=int, default=20, help="timed steps")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    chosen = [case for case in CASES if arguments.only in (None, case.op)]
+    green = {case.op: passes(case.tests) for case in {case.op: case for case in chosen}.values()}
+    for case in chosen:
+        if not green[case.op]:
+            sys.stderr.write(f"{case.op}: its tests fail, so it is not timed: {case.tests}\n")
+            continue
+        row = measure(case, torch.device(arguments.device), arguments.repeats)
+        append(row)
+        sys.stdout.write(f"{case.op} {case.shape} {case.provider}: p50 {row['p50_ms']} ms\n")
+    return 0 if all(green.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
