@@ -56,6 +56,16 @@ def test_intervals_cover_the_true_mean_about_as_often_as_they_say() -> None:
     assert 0.83 <= covered / 200 <= 0.96
 
 
+@pytest.mark.parametrize(("value", "limits", "low", "high"), [(0.0, (-1, 1), -0.1, 0.1), (1.0, (0, 1), 0.9, 1.0)])
+def test_equal_units_are_not_certainty(value: float, limits: tuple[float, float], low: float, high: float) -> None:
+    # With n units, a share p of others stays unseen with probability (1 - p) ** n; 2.5 % for p = 10 % at n = 35.
+    values, units = np.full(70, value), np.repeat(np.arange(35), 2)
+    found = estimate(values, units, resamples=1000, confidence=0.95, seed=0, limits=limits)
+    assert found.constant
+    assert (found.low, found.mean, found.high) == pytest.approx((low, value, high), abs=0.001)
+    assert (1 - found.high if value == 0 else found.low) ** 35 == pytest.approx(0.025)
+
+
 def test_memory_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values, units = unequal_clusters()
     whole = cluster_bootstrap(values, units, resamples=1000, seed=3)

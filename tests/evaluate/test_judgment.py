@@ -78,9 +78,16 @@ def shared_wording(world: World) -> int:
 
 
 def test_a_guesser_does_not_read(world: World) -> None:
-    verdict = judged(world.corpus, guesser).verdict
+    verdict = judged(world.corpus, guesser, CONFIG.model_copy(update={"delta": 0.2})).verdict
     assert verdict.outcome == "does not read the protein"
     assert verdict.difference.mean == 0.0
+
+
+def test_few_equal_answers_do_not_rule_out_a_small_effect(world: World) -> None:
+    verdict = judged(world.corpus, guesser).verdict
+    assert verdict.outcome == "cannot tell"
+    assert verdict.units_needed is not None
+    assert 100 < verdict.units_needed < 250
 
 
 def test_a_reader_of_few_proteins_cannot_be_told(world: World) -> None:

@@ -11,7 +11,7 @@ from protein2text.evaluate.report import build_report, closing_table, write_answ
 from protein2text.evaluate.scores import LABELS
 from tests.evaluate.conftest import World
 
-CONFIG = EvaluationConfig(resamples=1000)
+CONFIG = EvaluationConfig(resamples=1000, delta=0.2)
 
 
 class _Page(HTMLParser):

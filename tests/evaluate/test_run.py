@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from protein2text.config import RunConfig, load_run
-from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable, SequenceTooLong
 from protein2text.evaluate.answer import ModelAnswerer, bounded_batches
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
@@ -109,6 +109,14 @@ def test_a_damaged_model_is_refused(config: RunConfig, model_dir: Path, tmp_path
         evaluate(str(copy), config, str(tmp_path / "out"))
 
 
+def test_a_protein_above_the_models_limit_is_refused_never_cut(config: RunConfig, tmp_path: Path) -> None:
+    short = config.model.model_copy(update={"max_residues": 20})
+    folder = write_random_model(tmp_path / "model", short)
+    with pytest.raises(SequenceTooLong, match="max_residues=20"):
+        evaluate(str(folder), config, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_inputs_are_named(config: RunConfig, model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="no-model"):
         evaluate(str(tmp_path / "no-model"), config, str(tmp_path))
@@ -130,7 +138,7 @@ def cluster() -> Iterator[None]:
 def test_actors_answer_as_this_process_does(
     cluster: None, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
 ) -> None:
-    on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 2})})
+    on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 1})})
     found = evaluate(str(model_dir), on_ray, str(tmp_path))
     assert answers_of(found) == answers_of(result[0])
     assert found.table == result[0].table

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 
-from protein2text.evaluate.bootstrap import Estimate
-from protein2text.evaluate.verdict import judge, units_needed
+from protein2text.evaluate.bootstrap import Estimate, estimate
+from protein2text.evaluate.verdict import Verdict, judge, units_needed
 
 
-def decide(low: float, mean: float, high: float, num_units: int = 40):
+def decide(low: float, mean: float, high: float, num_units: int = 40) -> Verdict:
     return judge(
         Estimate(mean, low, high, 200, num_units), metric="accuracy", delta=0.02, min_units=10, unit="proteins"
     )
@@ -38,6 +39,19 @@ def test_an_undecided_verdict_names_the_proteins_needed() -> None:
     assert verdict.units_needed == 640  # a gap of 0.01 seen with a reach of 0.04 at 40: 16 times as many
     assert "640" in verdict.reason
     assert decide(0.5, 0.6, 0.7).units_needed is None
+
+
+def test_answers_that_never_change_need_enough_proteins_to_rule_the_effect_out() -> None:
+    def unchanged(num_units: int) -> Verdict:
+        zeros, units = np.zeros(num_units), np.arange(num_units)
+        found = estimate(zeros, units, resamples=1000, confidence=0.95, seed=0, limits=(-1, 1))
+        return judge(found, metric="accuracy", delta=0.02, min_units=10, unit="proteins")
+
+    few = unchanged(24)
+    assert few.outcome == "cannot tell"
+    assert few.units_needed is not None
+    assert unchanged(few.units_needed + 20).outcome == "does not read the protein"
+    assert unchanged(few.units_needed // 2).outcome == "cannot tell"
 
 
 def test_no_number_settles_a_difference_equal_to_the_smallest_effect() -> None:

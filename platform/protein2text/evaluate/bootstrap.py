@@ -22,6 +22,8 @@ class Estimate:
     high: float
     num_items: int
     num_units: int
+    constant: bool = False
+    """Every unit has the same mean; resampling shows no spread, and the bounds are those of ``estimate``."""
 
     def text(self) -> str:
         """``0.912 [0.871, 0.948]``."""
@@ -64,12 +66,36 @@ def cluster_bootstrap(
 
 
 def estimate(
-    values: NDArray[np.float64], units: NDArray[np.int64], *, resamples: int, confidence: float, seed: int
+    values: NDArray[np.float64],
+    units: NDArray[np.int64],
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
-    """Mean of the values with its cluster-bootstrap percentile interval; see ``cluster_bootstrap``."""
+    """Mean of the values with its cluster-bootstrap percentile interval; see ``cluster_bootstrap``.
+
+    Units that are all alike leave the bootstrap nothing to vary, and its interval would claim certainty. Then the
+    bounds allow that a share of units which n of them had a 2.5 % chance to miss (at 95 %: ``1 - 0.025 ** (1 / n)``,
+    the exact form of the rule of three) lies at the far end of the scale.
+
+    Args:
+        values: ``(N,)``.
+        units: ``(N,)``.
+        resamples: number of bootstrap means.
+        confidence: coverage, such as 0.95.
+        seed: of the resampling.
+        limits: lowest and highest value that one item can have.
+    """
     if len(values) == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, 0)
-    means = cluster_bootstrap(values, units, resamples=resamples, seed=seed)
     tail = (1 - confidence) / 2
+    mean, num_units = float(values.mean()), len(np.unique(units))
+    means = cluster_bootstrap(values, units, resamples=resamples, seed=seed)
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(values.mean()), float(low), float(high), len(values), len(np.unique(units)))
+    constant = bool(np.ptp(means) < 1e-12)
+    if constant:
+        missed = 1 - tail ** (1 / num_units)
+        low, high = mean - missed * (mean - limits[0]), mean + missed * (limits[1] - mean)
+    return Estimate(mean, float(low), float(high), len(values), num_units, constant)

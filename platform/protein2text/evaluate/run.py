@@ -2,20 +2,22 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protein2text.config import RunConfig
 from protein2text.data.records import corpus_checksum, iter_local
-from protein2text.errors import ConfigError
+from protein2text.errors import ConfigError, SequenceTooLong
 from protein2text.evaluate.answer import ModelAnswerer, OnEvent, answer_here, answer_on_ray
-from protein2text.evaluate.controls import Swapper, build_requests
+from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.corpus import load_corpus
 from protein2text.evaluate.judgment import collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.verdict import Outcome
 from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
+from protein2text.models.model_config import ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -47,54 +49,37 @@ def evaluate(
 
     Raises:
         MissingFile: no model, corpus, split or test record.
+        SequenceTooLong: a protein above the model's limit.
         CorruptCheckpoint: the model differs from its manifest.
         ResourcesUnavailable: the cluster cannot hold the actors, or MMseqs2 does not run.
     """
     on_event = on_event or (lambda event: None)
     folder, version = _locate(model, config)
-    manifest_sha256 = _verified(folder)
+    description = _describe(folder) | {"name": config.tracking.model_name, "version": version}
     if not config.data.corpus:
         raise ConfigError(
             config.name, "data.corpus", "no corpus to evaluate on; name at least one folder written by `data ingest`"
         )
     settings = config.evaluation
     corpus = load_corpus(iter_local(config.data.corpus), config.data.split, settings)
-    requests = build_requests(
-        corpus.test, Swapper((*corpus.test, *corpus.train), corpus.vocabulary, settings.seed), settings.seed
-    )
-    logger.info(
-        "evaluation: %d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train)
-    )
+    swapper = Swapper((*corpus.test, *corpus.train), corpus.vocabulary, settings.seed)
+    requests = build_requests(corpus.test, swapper, settings.seed)
+    _refuse_longer(requests, folder)
+    logger.info("%d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train))
     if settings.num_actors:
         texts = answer_on_ray(str(folder), requests, settings, on_event)
     else:
         texts = answer_here(ModelAnswerer(str(folder), settings), requests, on_event)
     judgment = judge_answers(corpus, collect(requests, texts), settings)
-    report = build_report(
-        judgment,
-        corpus,
-        settings,
-        model={
-            "name": config.tracking.model_name,
-            "version": version,
-            "folder": str(folder),
-            "manifest_sha256": manifest_sha256,
-            **_bases(folder),
-        },
-        data={"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split},
-    )
+    data = {"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split}
+    report = build_report(judgment, corpus, settings, model=description, data=data)
     target = Path(output) if output is not None else config.folder / "evaluation"
     html, path = write_report(report, judgment.rows, target)
     write_answers(judgment, corpus, requests, report, target / "answers.jsonl")
-    logger.info("evaluation: %s %s", judgment.verdict.sentence, judgment.verdict.reason)
-    return EvaluationResult(
-        str(html),
-        str(path),
-        str(target / "answers.jsonl"),
-        closing_table(report),
-        judgment.verdict.outcome,
-        judgment.verdict.sentence,
-    )
+    verdict = judgment.verdict
+    logger.info("%s %s", verdict.sentence, verdict.reason)
+    answers = str(target / "answers.jsonl")
+    return EvaluationResult(str(html), str(path), answers, closing_table(report), verdict.outcome, verdict.sentence)
 
 
 def _locate(model: str, config: RunConfig) -> tuple[Path, str | None]:
@@ -107,12 +92,18 @@ def _locate(model: str, config: RunConfig) -> tuple[Path, str | None]:
     return Path(resolved.folder), resolved.version
 
 
-def _verified(folder: Path) -> str:
-    """SHA-256 of the manifest, which holds the sums of all files: one hash that names the weights."""
+def _refuse_longer(requests: Sequence[Request], folder: Path) -> None:
+    """Nothing is cut: a protein above the model's limit is refused before the first answer."""
+    path = folder / "config.json"
+    limit = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path)).max_residues
+    for request in requests:
+        for accession, sequence in zip(request.accessions, request.sequences, strict=True):
+            if len(sequence) > limit:
+                raise SequenceTooLong(accession, len(sequence), limit)
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    """Where the model lies, the checksums of its bases, and that of its manifest: one hash that names the weights."""
     verify_manifest(folder)
-    return sha256_of(folder / MANIFEST)
-
-
-def _bases(folder: Path) -> dict[str, Any]:
-    path = folder / "bases.json"
-    return {"bases": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    bases = json.loads((folder / "bases.json").read_text(encoding="utf-8"))
+    return {"folder": str(folder), "manifest_sha256": sha256_of(folder / MANIFEST), "bases": bases}

@@ -41,7 +41,18 @@ class Statistics:
     units: NDArray[np.int64]
     config: EvaluationConfig
 
-    def estimate(self, values: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> Estimate:
+    def difference(
+        self, values: NDArray[np.float64], others: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
+    ) -> Estimate:
+        """Values minus others, paired by item, over the items that have both and are chosen."""
+        return self.estimate(values - others, chosen, limits=(-1.0, 1.0))
+
+    def estimate(
+        self,
+        values: NDArray[np.float64],
+        chosen: NDArray[np.bool_] | None = None,
+        limits: tuple[float, float] = (0.0, 1.0),
+    ) -> Estimate:
         """Mean and interval over the items that have a value and are chosen."""
         keep = ~np.isnan(values) if chosen is None else ~np.isnan(values) & chosen
         return estimate(
@@ -50,6 +61,7 @@ class Statistics:
             resamples=self.config.resamples,
             confidence=self.config.confidence,
             seed=self.config.seed,
+            limits=limits,
         )
 
 
@@ -120,7 +132,7 @@ def build_rows(
         given = answers[name]
         answered = [item for item in items if item.item_id in given]
         closed = [item for item in answered if item.polarity is not None]
-        paired = None if name == "true" else statistics.estimate(matrices["true"][primary] - matrices[name][primary])
+        paired = None if name == "true" else statistics.difference(matrices["true"][primary], matrices[name][primary])
         rows.append(
             Row(
                 name=name,
@@ -180,7 +192,7 @@ def build_groups(
                 "num_items": len(members),
                 "metric": metric,
                 "rows": {row: statistics.estimate(matrices[row][metric], chosen) for row in LABELS},
-                "difference": statistics.estimate(matrices["true"][metric] - matrices["swapped"][metric], chosen),
+                "difference": statistics.difference(matrices["true"][metric], matrices["swapped"][metric], chosen),
             }
         )
     return tables

@@ -67,12 +67,14 @@ def judge(difference: Estimate, *, metric: str, delta: float, min_units: int, un
 
 
 def units_needed(difference: Estimate, delta: float) -> int | None:
-    """Units at which the interval would leave ``delta`` out, its width shrinking with the root of their number.
+    """Units at which the interval would leave ``delta`` out if the difference stayed as measured.
 
+    A bootstrap interval narrows with the root of the number of units, that of equal units with the number itself.
     None when the measured difference equals ``delta``: then no number suffices.
     """
     gap = abs(difference.mean - delta)
     reach = difference.mean - difference.low if difference.mean > delta else difference.high - difference.mean
     if gap == 0:
         return None
-    return max(difference.num_units + 1, math.ceil(round(difference.num_units * (reach / gap) ** 2, 6)))
+    power = 1 if difference.constant else 2
+    return max(difference.num_units + 1, math.ceil(round(difference.num_units * (reach / gap) ** power, 6)))
