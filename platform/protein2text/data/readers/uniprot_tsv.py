@@ -22,7 +22,7 @@ def split(stream: TextIO) -> Iterator[Entry]:
         if header is None:
             header = [cell.strip() for cell in cells]
         else:
-            yield Entry(f"line {number}", json.dumps([header, cells]))
+            yield Entry(f"line {number}", json.dumps([header, cells], ensure_ascii=False))
 
 
 def parse(raw: str, place: Place) -> Record:
