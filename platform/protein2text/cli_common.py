@@ -74,10 +74,9 @@ def stderr() -> Console:
 @contextmanager
 def at_work(stage: str) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
     """A progress display around one stage; yields its row and the callback for its events."""
-    from protein2text.cli_display import Display, quiet_ray
+    from protein2text.cli_display import Display, quiet_libraries
 
-    quiet_ray()
-    with Display(stderr(), (stage,)) as display, display.stage(stage) as row:
+    with quiet_libraries(), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
         yield row
 
 

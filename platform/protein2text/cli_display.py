@@ -1,10 +1,11 @@
 """What a person sees while a command works: bars on a terminal, plain lines elsewhere, always on stderr."""
 
+import io
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[dict[str, Any]], None]
 """Takes a stage's events: any of ``step``, ``num_steps``, ``message`` and numbers; those in ``SHOWN`` are shown."""
@@ -117,17 +120,35 @@ def log_to(console: Console, *, verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
-def quiet_ray() -> None:
-    """Keep Ray's news off stderr, where they would tear the display; its session folder still has them all.
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what libraries print off stdout, which is for results, and off the display, which it would tear.
 
-    Ray sets its own levels anew whenever it starts, so its handlers are filtered. Nothing is done when verbose.
+    Prints become log records, shown when verbose. Ray's news are dropped unless verbose; its session folder has them.
     """
+    with redirect_stdout(_Logged()):
+        _quiet_ray()
+        yield
+
+
+class _Logged(io.TextIOBase):
+    """A stream whose lines are log records."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logger.info("%s", text.rstrip())
+        return len(text)
+
+
+def _quiet_ray() -> None:
+    """Filter Ray's handlers rather than set levels: Ray sets those anew whenever it starts."""
     import ray.data
     import ray.serve  # noqa: F401  makes its handler
 
-    if logging.getLogger("protein2text").isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(logging.INFO):
         return
     for name in ("ray", "ray.data", "ray.serve"):
         for handler in logging.getLogger(name).handlers:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from protein2text.cli_display import Display, OnEvent, StageDisplay, quiet_ray
+from protein2text.cli_display import Display, OnEvent, StageDisplay, quiet_libraries
 from protein2text.config import RunConfig
 from protein2text.demo_plans import DemoPlan, Question
 from protein2text.train.stage_config import Stage
@@ -97,16 +97,15 @@ def run(plan: DemoPlan, console: Console) -> DemoOutcome:
     from protein2text.train.resources import ray_session
 
     started = time.monotonic()
-    quiet_ray()
     config = plan.config
     config.folder.mkdir(parents=True, exist_ok=True)
     steps = [name for name in STEPS if name != "sample" or plan.write_sources]
-    with ray_session(config.scaling), Display(console, tuple(steps)) as display:
+    with quiet_libraries(), ray_session(config.scaling), Display(console, tuple(steps)) as display:
         chain = _Chain(config.folder, display, plan.fingerprint())
         _make_data(plan, chain)
         evaluation = _make_model(config, chain)
         config.save(config.folder / "run.yaml")
-        model, answers = _serve_and_ask(plan, display)
+        model, answers = _serve_and_ask(plan, chain)
     keep = ("seconds", "note", "finished_earlier")
     told = {name: {key: step[key] for key in keep if key in step} for name, step in chain.done.items()}
     seconds = round(time.monotonic() - started, 1)
@@ -183,14 +182,15 @@ def _make_model(config: RunConfig, chain: _Chain) -> dict[str, Any]:
     return judged
 
 
-def _serve_and_ask(plan: DemoPlan, display: Display) -> tuple[dict[str, Any], list[Answered]]:
+def _serve_and_ask(plan: DemoPlan, chain: _Chain) -> tuple[dict[str, Any], list[Answered]]:
     """Load the champion into a service on a free port, ask over HTTP, and take the service down."""
     from protein2text_serve.client import ask
     from protein2text_serve.run import start, stop
 
     tracking = plan.config.tracking
     questions = plan.choose_questions(plan.config)
-    with display.stage("questions") as (row, on_event):
+    started = time.monotonic()
+    with chain.display.stage("questions") as (row, on_event):
         on_event({"message": "the service loads the champion", "num_steps": len(questions), "step": 0})
         service = start(f"models:/{tracking.model_name}@{ALIAS}", tracking_uri=tracking.uri, port=0)
         try:
@@ -200,5 +200,6 @@ def _serve_and_ask(plan: DemoPlan, display: Display) -> tuple[dict[str, Any], li
                 on_event({"message": f"answered over {service.url}", "num_steps": len(questions), "step": number})
         finally:
             stop(service)
-        row.note = f"{len(answers)} answered over HTTP"
+        row.note = f"{len(answers)} answered over {service.url}"
+    chain.done["questions"] = {"seconds": round(time.monotonic() - started, 1), "note": row.note}
     return dict(service.model), answers

@@ -94,10 +94,15 @@ def _run(preset: str, name: str, output: Path) -> RunConfig:
 
 
 def _held_out_questions(config: RunConfig) -> list[Question]:
-    """The first test question of each asked kind, in the order of record ids."""
-    rows = [row for row in _questions(config, "test") if len(row["proteins"]) == 1]
-    first = {row["question_kind"]: row for row in reversed(rows)}
-    return [_question(first[kind], "test") for kind in ASKED_KINDS if kind in first]
+    """One test question of each asked kind, in the order of record ids, each about another protein."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for kind in ASKED_KINDS:
+        for row in _questions(config, "test"):
+            accessions = " ".join(protein["accession"] for protein in row["proteins"])
+            if row["question_kind"] == kind and len(row["proteins"]) == 1 and accessions not in chosen:
+                chosen[accessions] = row
+                break
+    return [_question(row, "test") for row in chosen.values()]
 
 
 def _insulin_and_held_out(config: RunConfig) -> list[Question]:

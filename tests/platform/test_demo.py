@@ -185,13 +185,15 @@ def test_the_closing_report_holds_answers_beside_truths_controls_and_paths() -> 
 LOUD = """
 import logging, sys
 from rich.console import Console
-from protein2text.cli_display import log_to, quiet_ray
+from protein2text.cli_display import log_to, quiet_libraries
 log_to(Console(stderr=True), verbose={verbose})
-quiet_ray()
-for name in ("ray", "ray.data", "ray.serve"):
-    logging.getLogger(name).setLevel(logging.INFO)  # as ray.init does
-    logging.getLogger(name).info("news of %s", name)
-    logging.getLogger(name).error("trouble of %s", name)
+with quiet_libraries():
+    print("chatter on stdout")
+    for name in ("ray", "ray.data", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.INFO)  # as ray.init does
+        logging.getLogger(name).info("news of %s", name)
+        logging.getLogger(name).error("trouble of %s", name)
+print("result")
 """
 
 
@@ -202,3 +204,5 @@ def test_news_of_libraries_is_shown_only_when_verbose(verbose: bool) -> None:
     for name in ("ray", "ray.data", "ray.serve"):
         assert f"trouble of {name}" in done.stderr
         assert (f"news of {name}\n" in done.stderr) == verbose
+    assert ("chatter on stdout" in done.stderr) == verbose
+    assert done.stdout == "result\n"
