@@ -33,8 +33,10 @@ def masked_loss(folder: Path, *, shuffled: bool) -> float:
 
 
 def test_committed_encoder_predicts_residues_from_their_family() -> None:
-    assert masked_loss(PRESETS / "tiny" / "esm2", shuffled=False) < 2.4
-    assert masked_loss(PRESETS / "tiny" / "esm2", shuffled=True) > 2.9
+    """Uniform guessing costs ln 20 = 3.00; a shuffled protein keeps its composition, which helps little."""
+    natural = masked_loss(PRESETS / "tiny" / "esm2", shuffled=False)
+    assert natural < 2.4
+    assert masked_loss(PRESETS / "tiny" / "esm2", shuffled=True) > natural + 0.4
 
 
 def test_committed_decoder_answers_open_questions_from_the_notes_it_is_given() -> None:
