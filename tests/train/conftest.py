@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,11 +19,15 @@ import torch
 from transformers import EsmForMaskedLM, LlamaForCausalLM
 
 from protein2text.config import RunConfig
-from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, make_record, write_shard
+from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, iter_local, make_record, write_shard
 from protein2text.data.split_folder import write_split
 from protein2text.proteins import Protein
 from protein2text.train.base_decoder import decoder_config, train_tokenizer
 from protein2text.train.base_encoder import encoder_config
+from protein2text.train.plan import Plan, RecordSize
+from protein2text.train.rows import TokenizeJob, expand, planned_columns, tokenize
+from protein2text.train.stage_config import Stage
+from protein2text.train.task import StageTask
 
 NUM_PROTEINS, NUM_TEST_PROTEINS = 24, 4
 
@@ -180,3 +184,45 @@ def worker_functions() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
+    records = pa.Table.from_pylist(iter_local(config.data.corpus), schema=RECORD_SCHEMA)
+    decoder = config.model.decoder.source
+    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge.num_latents, config.data.split))
+
+
+def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:
+    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
+    settings = config.stage(stage)
+    return Plan(
+        records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,
+        global_batch=settings.global_batch, num_workers=num_workers, micro_batch_tokens=settings.micro_batch_tokens,
+        micro_batch_residues=settings.micro_batch_residues,
+    )  # fmt: skip
+
+
+def train_without_ray(
+    workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None
+) -> StageTask:
+    """Run a stage on a group of workers as Ray Train would."""
+    rows = tokenized(config, stage)
+    num_workers = len(workers.processes)
+    plan = plan_of(config, stage, rows, num_workers)
+    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
+    tables = [expand(rows, ids, planned_columns(plan, worker)).sort_by("position") for worker in range(num_workers)]
+    task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
+    workers.run("train", task, [[table[:17], table[17:]] for table in tables], stop_after)
+    return task
+
+
+@pytest.fixture(scope="session")
+def train_on() -> Callable[..., StageTask]:
+    """`train_without_ray`: a stage on a group of workers, with a stop after some steps if wanted."""
+    return train_without_ray
+
+
+@pytest.fixture(scope="session")
+def plain() -> SimpleNamespace:
+    """`tokenized` rows of a stage and its `plan_of`."""
+    return SimpleNamespace(tokenized=tokenized, plan_of=plan_of)

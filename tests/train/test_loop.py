@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,45 +12,14 @@ from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from protein2text.config import RunConfig
-from protein2text.data.records import RECORD_SCHEMA, iter_local
 from protein2text.models.batches import pack
 from protein2text.models.chat import Example
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train.events import read_events, read_steps
-from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, expand, planned_columns, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
 
 NUM_STEPS = 12  # floor(20 records x 3 epochs / 5)
-
-
-def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
-    records = pa.Table.from_pylist(iter_local(config.data.corpus), schema=RECORD_SCHEMA)
-    decoder = config.model.decoder.source
-    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge.num_latents, config.data.split))
-
-
-def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:
-    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
-    settings = config.stage(stage)
-    return Plan(
-        records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,
-        global_batch=settings.global_batch, num_workers=num_workers, micro_batch_tokens=settings.micro_batch_tokens,
-        micro_batch_residues=settings.micro_batch_residues,
-    )  # fmt: skip
-
-
-def train(workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None) -> StageTask:
-    """Run a stage on a group of workers as Ray Train would."""
-    rows = tokenized(config, stage)
-    num_workers = len(workers.processes)
-    plan = plan_of(config, stage, rows, num_workers)
-    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
-    tables = [expand(rows, ids, planned_columns(plan, worker)).sort_by("position") for worker in range(num_workers)]
-    task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
-    workers.run("train", task, [[table[:17], table[17:]] for table in tables], stop_after)
-    return task
 
 
 def final_state(task: StageTask) -> dict[str, Tensor]:
@@ -76,10 +44,10 @@ def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
     return RunConfig.parse(values | {"name": name} | changes)
 
 
-def plain_loop(config: RunConfig, stage: Stage, model: ProteinToText) -> tuple[list[float], list[float]]:
+def plain_loop(plain: Any, config: RunConfig, stage: Stage, model: ProteinToText) -> tuple[list[float], list[float]]:
     """One process, torch only: whole batches, mean over the batch's supervised tokens, transformers' schedule."""
-    rows = {row["record_id"]: row for row in tokenized(config, stage).to_pylist()}
-    plan = plan_of(config, stage, tokenized(config, stage), num_workers=1)
+    rows = {row["record_id"]: row for row in plain.tokenized(config, stage).to_pylist()}
+    plan = plain.plan_of(config, stage, plain.tokenized(config, stage), num_workers=1)
     settings = config.stage(stage)
     parameters = model.trainable()
     matrices = [value for value in parameters.values() if value.ndim > 1]
@@ -103,14 +71,16 @@ def plain_loop(config: RunConfig, stage: Stage, model: ProteinToText) -> tuple[l
 
 
 @pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_two_workers_follow_one_plain_process(two_workers: Any, run_values: dict[str, Any], zero_stage: int) -> None:
+def test_two_workers_follow_one_plain_process(
+    plain: Any, train_on: Any, two_workers: Any, run_values: dict[str, Any], zero_stage: int
+) -> None:
     """Answers of 3 to 30 tokens, micro-batches under bounds, fillers: the losses agree to 1e-4 relative."""
     config = renamed(run_values, "reference", scaling={"num_workers": 2, "zero_stage": zero_stage})
     torch.manual_seed(config.seed)
     model = ProteinToText(config.model)
     model.set_stage("alignment")
-    expected, expected_norms = plain_loop(config, "alignment", model.train())
-    task = train(two_workers, config)
+    expected, expected_norms = plain_loop(plain, config, "alignment", model.train())
+    task = train_on(two_workers, config)
     assert task.num_steps == NUM_STEPS
     assert losses(task) == pytest.approx(expected, rel=1e-4)
     assert [event["grad_norm"] for event in read_steps(task.events)] == pytest.approx(expected_norms, rel=1e-3)
@@ -119,12 +89,12 @@ def test_two_workers_follow_one_plain_process(two_workers: Any, run_values: dict
         torch.testing.assert_close(value, reference, rtol=1e-2, atol=1e-3, msg=name)
 
 
-def test_a_stopped_stage_goes_on_bit_for_bit(two_workers: Any, run_values: dict[str, Any]) -> None:
+def test_a_stopped_stage_goes_on_bit_for_bit(train_on: Any, two_workers: Any, run_values: dict[str, Any]) -> None:
     """Stopped after step 9 of 12, with checkpoints every 4 steps: step 9 is done again, and nothing differs."""
-    whole = train(two_workers, renamed(run_values, "whole"))
-    stopped = train(two_workers, renamed(run_values, "stopped"), stop_after=9)
+    whole = train_on(two_workers, renamed(run_values, "whole"))
+    stopped = train_on(two_workers, renamed(run_values, "stopped"), stop_after=9)
     assert not (stopped.folder / "model").exists()
-    train(two_workers, renamed(run_values, "stopped"))
+    train_on(two_workers, renamed(run_values, "stopped"))
     assert losses(stopped) == losses(whole)
     assert_equal_states(final_state(stopped), final_state(whole))
     done = [event["step"] for event in read_events(stopped.events) if "step" in event]
@@ -133,24 +103,26 @@ def test_a_stopped_stage_goes_on_bit_for_bit(two_workers: Any, run_values: dict[
 
 
 def test_another_number_of_workers_goes_on_with_the_same_records(
-    two_workers: Any, one_worker: Any, run_values: dict[str, Any]
+    train_on: Any, two_workers: Any, one_worker: Any, run_values: dict[str, Any]
 ) -> None:
     """Begun by two workers under ZeRO-2, ended by one under ZeRO-1: the same batches, losses within 1e-4 relative."""
-    whole = train(two_workers, renamed(run_values, "whole"))
-    train(two_workers, renamed(run_values, "fewer"), stop_after=4)
-    fewer = train(one_worker, renamed(run_values, "fewer", scaling={"num_workers": 1, "zero_stage": 1}))
+    whole = train_on(two_workers, renamed(run_values, "whole"))
+    train_on(two_workers, renamed(run_values, "fewer"), stop_after=4)
+    fewer = train_on(one_worker, renamed(run_values, "fewer", scaling={"num_workers": 1, "zero_stage": 1}))
     assert losses(fewer) == pytest.approx(losses(whole), rel=1e-4)
     sizes = [[(event["tokens"], event["step"]) for event in read_steps(task.events)] for task in (fewer, whole)]
     assert sizes[0] == sizes[1]
 
 
-def test_instruction_trains_lora_and_goes_on_with_its_dropout(two_workers: Any, run_values: dict[str, Any]) -> None:
+def test_instruction_trains_lora_and_goes_on_with_its_dropout(
+    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+) -> None:
     def both_stages(name: str, stop_after: int | None) -> StageTask:
         config = renamed(run_values, name)
-        train(two_workers, config)
+        train_on(two_workers, config)
         if stop_after:
-            train(two_workers, config, "instruction", stop_after)
-        return train(two_workers, config, "instruction")
+            train_on(two_workers, config, "instruction", stop_after)
+        return train_on(two_workers, config, "instruction")
 
     whole, stopped = both_stages("whole", None), both_stages("stopped", 5)
     assert_equal_states(final_state(stopped), final_state(whole))
@@ -176,13 +148,13 @@ def remove(path: Path, dice: random.Random) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove])
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
-    two_workers: Any, run_values: dict[str, Any], damage: Callable[[Path, random.Random], None]
+    train_on: Any, two_workers: Any, run_values: dict[str, Any], damage: Callable[[Path, random.Random], None]
 ) -> None:
     dice = random.Random(damage.__name__)
-    task = train(two_workers, renamed(run_values, "damaged"), stop_after=9)
+    task = train_on(two_workers, renamed(run_values, "damaged"), stop_after=9)
     expected = losses(task)
     damage(dice.choice(sorted((task.checkpoints / "step-00000008").iterdir())), dice)
-    train(two_workers, renamed(run_values, "damaged"))
+    train_on(two_workers, renamed(run_values, "damaged"))
     messages = " / ".join(event["message"] for event in read_events(task.events) if "message" in event)
     assert "checkpoint set aside" in messages
     assert "step-00000008" in messages

@@ -47,7 +47,7 @@ def stage_settings(config: RunConfig, stage: Stage) -> Settings:
 
 
 def refuse_changes(folder: Path, settings: Settings) -> None:
-    """Compare with the settings that the stage's folder was begun with, if it was.
+    """Compare with the settings that the stage's folder was begun with, if it was; those known later may be missing.
 
     Raises:
         ResumeMismatch: naming the first key that differs.
@@ -56,10 +56,10 @@ def refuse_changes(folder: Path, settings: Settings) -> None:
     if not path.is_file():
         return
     saved: Settings = json.loads(path.read_text())
-    for key in sorted(saved.keys() & settings.keys()) + sorted(saved.keys() ^ settings.keys()):
-        if saved.get(key) != settings.get(key):
+    for key in sorted(settings):
+        if saved.get(key) != settings[key]:
             run = f"{folder.parent.name}/{folder.name}"
-            raise ResumeMismatch(run, key, json.dumps(saved.get(key)), json.dumps(settings.get(key)))
+            raise ResumeMismatch(run, key, json.dumps(saved.get(key)), json.dumps(settings[key]))
 
 
 def save_settings(folder: Path, settings: Settings) -> None:
