@@ -25,6 +25,8 @@ from protein2text.train.task import dataset_name
 
 ROWS_AT_ONCE = 256
 """Rows that a worker holds ahead of its steps."""
+ROWS_PER_SORTED_BLOCK = 16_384
+"""Records brought together before the sort, whose work grows with the square of the number of blocks."""
 
 
 def tokenized_records(config: RunConfig, stage: Stage) -> ray.data.Dataset:
@@ -79,7 +81,10 @@ def planned_datasets(plan: Plan, tokenized: ray.data.Dataset) -> dict[str, ray.d
     record_ids = np.array([record.record_id for record in plan.records])
     references = (ray.put(record_ids), ray.put(columns))
     expand_table: Any = _expand
-    rows = tokenized.map_batches(expand_table, batch_format="pyarrow", fn_args=references).sort("position")
+    expanded = tokenized.map_batches(
+        expand_table, batch_format="pyarrow", batch_size=ROWS_PER_SORTED_BLOCK, fn_args=references
+    )
+    rows = expanded.sort("position")
     ends = np.cumsum([len(part["record"]) for part in parts]).tolist()
     shares = rows.split_at_indices(ends[:-1]) if len(parts) > 1 else [rows.materialize()]
     return {dataset_name(worker): share for worker, share in enumerate(shares)}
