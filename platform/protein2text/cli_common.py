@@ -24,7 +24,7 @@ EXIT_INTERRUPTED = 130
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
 
-PLAIN_WIDTH = 110
+PLAIN_WIDTH = 120
 """Columns of a table when stdout is no terminal."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

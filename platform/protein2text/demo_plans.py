@@ -45,6 +45,11 @@ class DemoPlan:
     write_sources: Callable[[], dict[str, int]] | None = None
     """Makes the sources first; None when they exist."""
 
+    @property
+    def claims(self) -> str:
+        """What a score on this split may claim."""
+        return "recall of known families only" if self.split_kind == "by_member" else "generalization"
+
     def fingerprint(self) -> str:
         """Changes with anything that decides the results: configuration, sources and their sizes, split."""
         sizes = [] if self.write_sources else [Path(source).stat().st_size for source in self.sources]

@@ -1,5 +1,6 @@
 """What a demo prints at its end: the steps, the model beside its controls, the answers beside the truth, the paths."""
 
+from rich import box
 from rich.console import Console, Group
 from rich.table import Column, Table
 
@@ -25,27 +26,33 @@ def print_report(outcome: DemoOutcome, console: Console) -> None:
         console.print(f"{name:<8} {value}", highlight=False, markup=False, soft_wrap=True)
 
 
+def _table(*columns: Column | str, title: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
 def _steps(outcome: DemoOutcome) -> Table:
-    table = Table("step", Column("seconds", justify="right"), "result", title="What was done", title_justify="left")
+    table = _table("step", Column("seconds", justify="right"), "result", title="What was done")
     for name, step in outcome.steps.items():
         seconds = "earlier" if step.get("finished_earlier") else f"{step['seconds']:.0f}"
         table.add_row(name, seconds, str(step["note"]))
-    table.add_row("all, with Ray", f"{outcome.seconds:.0f}", "", style="bold")
+    table.add_row("all, with Ray", f"{outcome.seconds:.0f}", "")
     return table
 
 
 def _scores(outcome: DemoOutcome) -> Table:
+    """The report's main table; intervals only where the verdict is made, beside the first score and the difference."""
     rows = outcome.evaluation["table"]
-    table = Table(*(rows[0] if rows else ("no rows",)), title="The model beside its controls", title_justify="left")
+    names = list(rows[0])
+    table = _table(*names, title="The model beside its controls")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        shown = {names[0], names[1], names[-1]}
+        table.add_row(*(row[name] if name in shown else row[name].split(" [")[0] for name in names))
     return table
 
 
 def _answers(outcome: DemoOutcome) -> Table:
-    title = "Asked over HTTP"
-    table = Table("protein", "question", "answer", "truth", title=title, title_justify="left", show_lines=True)
+    table = _table("protein", "question", "answer", "truth", title="Asked over HTTP")
     for answered in outcome.answers:
         question = answered.question
-        table.add_row(f"{question.proteins}\n({question.split})", question.text, answered.answer, question.truth)
+        table.add_row(f"{question.proteins} ({question.split})", question.text, answered.answer, question.truth)
     return table
