@@ -114,4 +114,5 @@ async def _chain(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piec
 
 
 def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    """One event. ASCII, since many clients take U+2028 and its kin, which a model may well write, for line ends."""
+    return f"data: {json.dumps(body)}\n\n"

@@ -44,7 +44,6 @@ class Message(Config):
     role: Literal["system", "user", "assistant"]
     content: list[Annotated[TextPart | ProteinPart, Field(discriminator="type")]]
     """Parts; a plain string is one text part."""
-    name: str | None = None
 
     @field_validator("content", mode="before")
     @classmethod
@@ -74,6 +73,7 @@ class ChatRequest(Config):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     user: str | None = None
+    """The caller's own mark for an end user; nothing here depends on it."""
 
 
 def completion(id: str, created: int, model: str, text: str, finish: str, usage: dict[str, int]) -> dict[str, Any]:

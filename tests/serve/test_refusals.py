@@ -114,6 +114,13 @@ def test_a_body_that_is_no_json_object_is_400(service: str, content: bytes, frag
     refused(httpx.post(f"{service}/v1/chat/completions", content=content, headers=headers), 400, fragment)
 
 
+def test_text_that_is_no_unicode_is_400(service: str) -> None:
+    content = json.dumps(body(PROTEIN, {"type": "text", "text": "\ud800"}))
+    headers = {"content-type": "application/json"}
+    response = httpx.post(f"{service}/v1/chat/completions", content=content, headers=headers)
+    assert refused(response, 400, "unicode")["param"] == "messages[0].content[1].text"
+
+
 def test_a_form_post_from_a_web_page_is_400(service: str) -> None:
     content, headers = json.dumps(body()), {"content-type": "text/plain"}
     response = httpx.post(f"{service}/v1/chat/completions", content=content, headers=headers)
