@@ -26,15 +26,30 @@ def single(name: str, kind: str, question: str, gold: str, facts: tuple[str, ...
 def test_copying_takes_the_nearest_record_of_the_same_question() -> None:
     train = [
         single("A1", "binds", "Which ligand?", "It binds ATP."),
+        single("A2", "process", "Why?", "For growth."),
         single("B1", "binds", "Which ligand?", "It binds zinc."),
         single("B2", "location", "Where?", "In the nucleus."),
     ]
     near = {"SEQT": [Neighbor("SEQB", 0.6), Neighbor("SEQA", 0.4)]}
     copier = NeighborCopy(train, near)
-    assert copier.answer(single("T", "binds", "What does it bind?", "?")) == "It binds zinc."
-    assert copier.answer(single("T", "location", "Where?", "?")) == "In the nucleus."
-    assert copier.answer(single("T", "process", "Why?", "?")) is None
-    assert NeighborCopy(train, {}).answer(single("T", "binds", "What?", "?")) is None
+    facts = ("binds=heme",)
+    assert copier.answer(single("T", "binds", "What does it bind?", "?", facts)) == "It binds zinc."
+    assert copier.answer(single("T", "location", "Where?", "?", facts)) == "In the nucleus."
+    assert copier.answer(single("T", "process", "Why?", "?", facts)) == "For growth."
+    assert copier.answer(single("T", "kind", "What is it?", "?", facts)) is None
+    assert NeighborCopy(train, {}).answer(single("T", "binds", "What?", "?", facts)) is None
+
+
+def test_free_text_is_copied_from_the_nearest_protein_whatever_it_answers() -> None:
+    train = [
+        single("A1", "why", "Why?", "of the farther one"),
+        single("B1", "function", "What does it do?", "a same kind"),
+        single("B2", "description", "Describe it.", "another kind"),
+    ]
+    copier = NeighborCopy(train, {"SEQT": [Neighbor("SEQB", 0.6), Neighbor("SEQA", 0.4)]})
+    assert copier.answer(single("T", "function", "Its function?", "?")) == "a same kind"
+    assert copier.answer(single("T", "description", "Describe it.", "?")) == "another kind"
+    assert copier.answer(single("T", "why", "Why?", "?")) in {"a same kind", "another kind"}
 
 
 def test_a_yes_is_copied_only_from_the_same_wording() -> None:

@@ -8,9 +8,12 @@ import pytest
 
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.evaluate.groups import identity_bin, length_bin
 from protein2text.evaluate.items import Corpus
 from protein2text.evaluate.judgment import Judgment, collect, judge_answers
+from protein2text.evaluate.report import build_report
 from protein2text.evaluate.scores import score_answer
+from protein2text.proteins import Protein
 from tests.evaluate.conftest import World, build_world, make_corpus, make_item
 
 CONFIG = EvaluationConfig(resamples=1000)
@@ -162,3 +165,52 @@ def test_every_group_shows_its_own_metric_and_size(world: World) -> None:
     assert all(group["difference"].mean == 1.0 for group in kinds.values())
     assert [group["group"] for group in tables["Identity"]] == ["no hit"]
     assert [group["group"] for group in tables["Residues"]] == ["up to 512"]
+
+
+def test_a_kind_that_is_not_read_is_named_beside_one_that_is(world: World) -> None:
+    full = reader(world)
+
+    def answer(request: Request) -> str:
+        return guesser(request) if "Does it bind" in request.messages[-1]["content"] else full(request)
+
+    judgment = judged(world.corpus, answer)
+    outcomes = {group["group"]: group["outcome"] for group in judgment.groups[0]["groups"]}
+    assert judgment.verdict.outcome == outcomes["binds"] == outcomes["location"] == "reads the protein"
+    assert outcomes["yes_no"] == "cannot tell"
+    report = build_report(judgment, world.corpus, CONFIG, model={"name": "m"}, data={})
+    assert "Not on every kind of question: yes_no (cannot tell)." in report["notices"]
+
+
+@pytest.mark.parametrize(
+    ("identity", "name"),
+    [
+        (None, "no hit"),
+        (0.0, "below 30 %"),
+        (0.2999, "below 30 %"),
+        (0.3, "30-40 %"),
+        (0.55, "50-70 %"),
+        (1.0, "90 % and above"),
+    ],
+)
+def test_identities_are_binned_at_their_lower_ends(world: World, identity: float | None, name: str) -> None:
+    assert identity_bin(dataclasses.replace(world.corpus.test[0], identity=identity)) == name
+
+
+@pytest.mark.parametrize(
+    ("length", "name"), [(1, "up to 512"), (512, "up to 512"), (513, "513-1,022"), (5000, "above 2,048")]
+)
+def test_lengths_are_binned_by_the_longest_protein(length: int, name: str) -> None:
+    proteins = (Protein("A", "A"), Protein("B", "A" * length))
+    assert length_bin(make_item("a", proteins, "Q?", "A.", kind="k")) == name
+
+
+def test_groups_stand_in_the_order_of_their_scale(world: World) -> None:
+    identities = [0.95, None, 0.1, 0.45]
+    items = [dataclasses.replace(item, identity=identities[n % 4]) for n, item in enumerate(world.corpus.test)]
+    judgment = judged(make_corpus(items, list(world.corpus.train)), guesser)
+    assert [group["group"] for group in judgment.groups[1]["groups"]] == [
+        "no hit",
+        "below 30 %",
+        "40-50 %",
+        "90 % and above",
+    ]

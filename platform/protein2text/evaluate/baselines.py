@@ -62,24 +62,25 @@ def medoid(texts: Sequence[str], rng: random.Random) -> str:
 class NeighborCopy:
     """Copies the answer of the training record whose proteins are the nearest, among records of the same question.
 
-    A yes/no answer is copied only from a record with the same wording, since it means nothing for another question.
+    Same means: of the same kind where gold facts are known; of the same wording for a yes or no, which means nothing
+    for another question; for free text any record, since all of them tell of the protein, a same kind before others.
     For two proteins both of a training pair must be neighbours; the pair with the smallest sum of ranks is copied.
     """
 
     def __init__(self, train: Sequence[Item], neighbors: dict[str, list[Neighbor]]) -> None:
         self._neighbors = neighbors
-        self._records: dict[tuple[str, int], dict[tuple[str, ...], list[Item]]] = defaultdict(lambda: defaultdict(list))
+        self._records: dict[int, dict[tuple[str, ...], list[Item]]] = defaultdict(lambda: defaultdict(list))
         for item in train:
             sequences = tuple(sorted(protein.sequence for protein in item.proteins))
-            self._records[item.kind, len(sequences)][sequences].append(item)
+            self._records[len(sequences)][sequences].append(item)
 
     def answer(self, item: Item) -> str | None:
         """The copied answer; None when no training record of this question is about neighbours."""
-        records = self._records.get((item.kind, len(item.proteins)), {})
+        records = self._records[len(item.proteins)]
         for sequences in self._ranked(item, records):
-            usable = [r for r in records.get(sequences, ()) if item.polarity is None or r.question == item.question]
+            usable = [record for record in records.get(sequences, ()) if _same_question(item, record)]
             if usable:
-                return min(usable, key=lambda record: (record.question != item.question, record.item_id)).gold
+                return min(usable, key=lambda record: _strangeness(item, record)).gold
         return None
 
     def _ranked(self, item: Item, records: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -98,6 +99,17 @@ class NeighborCopy:
                     total = sum(rank[sequence] for rank, sequence in pairs)
                     sums[sequences] = min(total, sums.get(sequences, total))
         return sorted(sums, key=lambda sequences: (sums[sequences], sequences))
+
+
+def _same_question(item: Item, record: Item) -> bool:
+    if item.polarity is not None:
+        return record.question == item.question
+    return record.kind == item.kind or not item.is_open_with_facts
+
+
+def _strangeness(item: Item, record: Item) -> tuple[bool, bool, str]:
+    """Orders a neighbour's records: the same wording first, then the same kind."""
+    return record.question != item.question, record.kind != item.kind, record.item_id
 
 
 class OtherText:

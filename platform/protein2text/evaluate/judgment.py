@@ -7,24 +7,11 @@ from typing import Any
 from protein2text.evaluate.baselines import NeighborCopy, OtherText, Prior
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.evaluate.items import Corpus, Item
+from protein2text.evaluate.groups import GROUPINGS, build_groups
+from protein2text.evaluate.items import Corpus
 from protein2text.evaluate.neighbors import nearest
-from protein2text.evaluate.scores import (
-    LABELS,
-    METRICS,
-    Answers,
-    Matrix,
-    Row,
-    Statistics,
-    build_groups,
-    build_rows,
-    identity_bin,
-    length_bin,
-    primary_metric,
-    score,
-    unit_numbers,
-)
-from protein2text.evaluate.verdict import Verdict, judge
+from protein2text.evaluate.scores import LABELS, Answers, Matrix, Row, Statistics, build_rows, primary_metric, score
+from protein2text.evaluate.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -79,29 +66,10 @@ def judge_answers(corpus: Corpus, model_answers: Mapping[str, Answers], config: 
     baselines, num_fallback = baseline_answers(corpus, config)
     answers = {name: dict({**model_answers, **baselines}.get(name, {})) for name in LABELS}
     matrices = {name: score(items, given, corpus.vocabulary) for name, given in answers.items()}
-    statistics = Statistics(unit_numbers(items), config)
+    statistics = Statistics.of(items, config)
     rows = build_rows(items, answers, matrices, statistics, {"neighbor": num_fallback})
     primary = primary_metric(items)
     difference = next(row.difference for row in rows if row.name == "swapped")
     assert difference is not None, "only the true row has no difference"
-    unit = "clusters" if has_clusters(items) else "proteins"
-    verdict = judge(difference, metric=METRICS[primary], delta=config.delta, min_units=config.min_units, unit=unit)
-    groups = [
-        {
-            "title": "By kind of question",
-            "heading": "Kind",
-            "groups": build_groups(items, lambda item: item.kind, matrices, statistics),
-        },
-        {
-            "title": "By highest identity to a training protein",
-            "heading": "Identity",
-            "groups": build_groups(items, identity_bin, matrices, statistics),
-        },
-        {"title": "By length", "heading": "Residues", "groups": build_groups(items, length_bin, matrices, statistics)},
-    ]
-    return Judgment(answers, matrices, primary, unit, rows, groups, verdict)
-
-
-def has_clusters(items: Sequence[Item]) -> bool:
-    """Whether the units are clusters rather than single sequences."""
-    return any(item.unit != item.proteins[0].checksum for item in items)
+    groups = [build_groups(items, grouping, matrices, statistics) for grouping in GROUPINGS]
+    return Judgment(answers, matrices, primary, statistics.unit, rows, groups, statistics.judge(difference, primary))

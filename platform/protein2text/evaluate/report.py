@@ -105,6 +105,13 @@ def _notices(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, witho
     ):
         if means[row] >= means["true"]:
             notices.append(f"{words} scores {means[row]:.3f} {name}; the model scores {means['true']:.3f}.")
+    if judgment.verdict.outcome == "reads the protein":
+        kinds = judgment.groups[0]["groups"]
+        unread = [
+            f"{group['group']} ({group['outcome']})" for group in kinds if group["outcome"] != judgment.verdict.outcome
+        ]
+        if unread:
+            notices.append(f"Not on every kind of question: {', '.join(unread)}.")
     if without_swap:
         notices.append(
             f"{without_swap} of {len(corpus.test)} items have no other protein with another answer; "

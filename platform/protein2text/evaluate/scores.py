@@ -1,8 +1,8 @@
 """Scores of every answer, and the table over controls and baselines with paired intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.facts import Vocabulary, names_exactly, polarity
 from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import bleu, rouge_l
+from protein2text.evaluate.verdict import Verdict, judge
 
 Answers = Mapping[str, str]
 """Answer text by item id; an item that a row cannot answer is absent."""
@@ -39,7 +40,22 @@ class Statistics:
     """How intervals are made: the configured resampling over the items' units."""
 
     units: NDArray[np.int64]
+    """``(N,)`` integer of each item's unit."""
+    unit: str
+    """What a unit is, plural: "clusters" or "proteins"."""
     config: EvaluationConfig
+
+    @classmethod
+    def of(cls, items: Sequence[Item], config: EvaluationConfig) -> Self:
+        """Number the items' units, and tell clusters from single sequences."""
+        _, numbers = np.unique([item.unit for item in items], return_inverse=True)
+        clustered = any(item.unit != item.proteins[0].checksum for item in items)
+        return cls(np.asarray(numbers, dtype=np.int64), "clusters" if clustered else "proteins", config)
+
+    def judge(self, difference: Estimate, metric: str) -> Verdict:
+        """The verdict on a difference true minus swapped; see ``verdict.judge``."""
+        config = self.config
+        return judge(difference, metric=METRICS[metric], delta=config.delta, min_units=config.min_units, unit=self.unit)
 
     def difference(
         self, values: NDArray[np.float64], others: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
@@ -63,12 +79,6 @@ class Statistics:
             seed=self.config.seed,
             limits=limits,
         )
-
-
-def unit_numbers(items: Sequence[Item]) -> NDArray[np.int64]:
-    """``(N,)`` integer of each item's unit."""
-    _, numbers = np.unique([item.unit for item in items], return_inverse=True)
-    return np.asarray(numbers, dtype=np.int64)
 
 
 def score(items: Sequence[Item], answers: Answers, vocabulary: Vocabulary) -> Matrix:
@@ -147,52 +157,3 @@ def build_rows(
             )
         )
     return rows
-
-
-Group = Callable[[Item], str | None]
-"""Names the group of an item; None leaves it out."""
-
-IDENTITY_BINS = (
-    (0.9, "90 % and above"),
-    (0.7, "70-90 %"),
-    (0.5, "50-70 %"),
-    (0.4, "40-50 %"),
-    (0.3, "30-40 %"),
-    (0.0, "below 30 %"),
-)
-LENGTH_BINS = ((512, "up to 512"), (1022, "513-1,022"), (2048, "1,023-2,048"))
-
-
-def identity_bin(item: Item) -> str:
-    """Bin of the item's highest measured identity to a training protein."""
-    if item.identity is None:
-        return "no hit"
-    return next(name for floor, name in IDENTITY_BINS if item.identity >= floor)
-
-
-def length_bin(item: Item) -> str:
-    """Bin of the item's longest protein, in residues."""
-    longest = max(len(protein) for protein in item.proteins)
-    return next((name for limit, name in LENGTH_BINS if longest <= limit), "above 2,048")
-
-
-def build_groups(
-    items: Sequence[Item], group: Group, matrices: Mapping[str, Matrix], statistics: Statistics
-) -> list[dict[str, Any]]:
-    """Per group: its size, its metric, every row's estimate, and true minus swapped, all as plain values."""
-    names = [group(item) for item in items]
-    tables = []
-    for name in sorted({name for name in names if name is not None}):
-        chosen = np.array([other == name for other in names])
-        members = [item for item, keep in zip(items, chosen, strict=True) if keep]
-        metric = primary_metric(members)
-        tables.append(
-            {
-                "group": name,
-                "num_items": len(members),
-                "metric": metric,
-                "rows": {row: statistics.estimate(matrices[row][metric], chosen) for row in LABELS},
-                "difference": statistics.difference(matrices["true"][metric], matrices["swapped"][metric], chosen),
-            }
-        )
-    return tables
