@@ -12,6 +12,8 @@ from protein2text_serve.model_deployment import Model
 from protein2text_serve.settings import ServiceConfig
 
 GATEWAY_CPUS = 0.1
+GATEWAY_QUEUE = 256
+"""Requests that wait for the gateway itself; it refuses in its own words long before Serve does in plain text."""
 SPARE_REQUESTS = 8
 """Above ``max_in_flight``, so that health and readiness are answered, and refusals spoken, under full load."""
 
@@ -45,7 +47,7 @@ def build(args: dict[str, Any]) -> Application:
     )(Model).bind(config, card)
     return serve.deployment(
         max_ongoing_requests=held,
-        max_queued_requests=held,
+        max_queued_requests=GATEWAY_QUEUE,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         ray_actor_options={"num_cpus": GATEWAY_CPUS},
     )(Gateway).bind(config, card, model)

@@ -37,6 +37,15 @@ class TextPart(Config):
     type: Literal["text"]
     text: str
 
+    @field_validator("text")
+    @classmethod
+    def text_is_unicode(cls, text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"character {error.start + 1} is a lone surrogate, which is no unicode text") from None
+        return text
+
 
 class Message(Config):
     """One turn."""

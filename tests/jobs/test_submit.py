@@ -64,7 +64,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             [
                 python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=4",
                 f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}/ray",
-                "--ray-client-server-port=0", "--dashboard-agent-listen-port=0", "--disable-usage-stats",
+                f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}",
+                "--disable-usage-stats",
             ],
             env=environment, stdout=output, stderr=output, cwd="/",
         )  # fmt: skip
@@ -85,6 +86,8 @@ def wait_until_up(head: "subprocess.Popen[bytes]", address: str, environment: di
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     process.terminate()
     _, alive = psutil.wait_procs(family, timeout=20)

@@ -104,7 +104,7 @@ def test_legacy_rope_reproduces_the_reference_and_exact_rope_does_not(golden: Pa
             assert rope == "exact" or error < 2e-2
             if number == longest:
                 errors[rope] = error
-    assert errors["exact"] > 3 * errors["legacy_bf16"]
+    assert errors["exact"] > 2 * errors["legacy_bf16"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "unexpected", "misshapen"])

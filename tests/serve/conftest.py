@@ -118,7 +118,7 @@ def model(model_folder: Path) -> ProteinToText:
     return ProteinToText.from_pretrained(model_folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(model_folder: Path) -> Iterator[str]:
     """Base URL of a real service on a free port, shared by the tests that do not change it."""
     import ray
