@@ -237,9 +237,11 @@ def serve(
         config = load_run(run / "run.yaml")
         model = model or f"models:/{config.tracking.model_name}@champion"
         tracking_uri = tracking_uri or config.tracking.uri
+    from protein2text.cli_display import quiet_libraries
     from protein2text_serve.run import start, stop
 
-    service = start(model, tracking_uri=tracking_uri or None, host=host, port=port)
+    with quiet_libraries():
+        service = start(model, tracking_uri=tracking_uri or None, host=host, port=port)
     typer.echo(f"serving {model} at {service.url}; stop with Ctrl-C", err=True)
     typer.echo(service.url)
     wait_for_interrupt()

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError
+from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError, ResourcesUnavailable
 
 if TYPE_CHECKING:
     from protein2text.cli_display import OnEvent, StageDisplay
@@ -23,6 +23,9 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
+
+RAY_TIMED_OUT = "node timed out during startup"
+"""Part of what Ray 2.60 raises, as a bare ``Exception``, when its processes do not come up in its fixed 30 seconds."""
 
 PLAIN_WIDTH = 120
 """Columns of a table when stdout is no terminal."""
@@ -51,10 +54,13 @@ class OneLineErrors(TyperGroup):
 
 
 def _known(error: BaseException) -> ProteinToTextError | None:
-    """The product's own error in an exception: itself, or what Ray wrapped on its way from a worker."""
+    """The product's own error in an exception: itself, or wrapped by Ray on its way; or Ray's own failure to start."""
     inner = getattr(error, "cause", None)
     if isinstance(inner, ProteinToTextError):
         return inner
+    if RAY_TIMED_OUT in str(error):
+        remedy = "Let other work end, then give the same command; finished stages are kept."
+        return ResourcesUnavailable("a Ray that starts within 30 s", "too little free processor time or memory", remedy)
     return error if isinstance(error, ProteinToTextError) else None
 
 

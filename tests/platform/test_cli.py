@@ -1,5 +1,6 @@
 """The command line: help that teaches, one clear line per error, exit codes 0, 1 and 2."""
 
+import inspect
 import json
 import os
 import re
@@ -8,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray._private.node
 from typer.testing import CliRunner
 
 from protein2text import __version__
 from protein2text.cli import app
+from protein2text.cli_common import RAY_TIMED_OUT
 from protein2text.doctor import examine
 
 COMMANDS = (
@@ -136,6 +139,18 @@ def test_an_interrupt_is_one_line_and_exit_130(monkeypatch: pytest.MonkeyPatch) 
     assert result.exit_code == 130
     assert result.stdout == ""
     assert "interrupted" in error_line(result.stderr)
+
+
+def test_a_ray_that_does_not_come_up_is_one_line_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RAY_TIMED_OUT in inspect.getsource(ray._private.node).replace('"\n                        "', "")
+
+    def starved(folder: Path) -> None:
+        raise Exception(f"The current {RAY_TIMED_OUT}.")
+
+    monkeypatch.setattr("protein2text.doctor.examine", starved)
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "Let other work end" in error_line(result.stderr)
 
 
 def test_verbose_adds_the_traceback(workdir: Path) -> None:
