@@ -65,7 +65,8 @@ def kill_one_worker(dice: random.Random) -> int:
     return victim.pid
 
 
-@pytest.mark.parametrize("num_kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_kills", [1, 10])
 def test_killed_workers_change_nothing_in_the_result(
     run_values: dict[str, Any], two_workers: Any, train_on: Any, num_kills: int
 ) -> None:
