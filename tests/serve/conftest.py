@@ -1,6 +1,6 @@
 """A tiny random model in the product's own folder format, and one real Ray Serve that answers with it."""
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -118,19 +118,26 @@ def model(model_folder: Path) -> ProteinToText:
     return ProteinToText.from_pretrained(model_folder)
 
 
-@pytest.fixture(scope="module")
-def service(model_folder: Path) -> Iterator[str]:
-    """Base URL of a real service on a free port, shared by the tests that do not change it."""
+CLUSTER = ExitStack()
+"""What stops the service and its Ray: one start for this folder, gone before the next folder's tests start theirs."""
+
+
+@pytest.fixture(scope="session")
+def service(model_folder: Path) -> str:
+    """Base URL of a real service on a free port, shared by all modules of this folder."""
     import ray
 
     from protein2text_serve.run import start, stop
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    try:
-        running = start(
-            str(model_folder), port=0, model_name="tiny-random", max_tokens=256, max_replicas=1, max_in_flight=8
-        )
-        yield running.url
-        stop(running)
-    finally:
-        ray.shutdown()
+    CLUSTER.callback(ray.shutdown)
+    running = start(
+        str(model_folder), port=0, model_name="tiny-random", max_tokens=256, max_replicas=1, max_in_flight=8
+    )
+    CLUSTER.callback(stop, running)
+    return running.url
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        CLUSTER.close()
