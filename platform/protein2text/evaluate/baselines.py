@@ -9,7 +9,7 @@ from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
 from protein2text.evaluate.neighbors import Neighbor
 
-MEDOID_SAMPLE = 60
+MEDOID_SAMPLE = 300
 """Training answers compared with each other to find the most central text."""
 
 

@@ -4,32 +4,43 @@ import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from rouge_score import rouge_scorer, tokenizers
+from rouge_score import tokenizers
 from sacrebleu.metrics.bleu import BLEU
 
 ROUGE_SIGNATURE = f"rougeL|measure:f|stemmer:porter|tok:rouge-score|version:{version('rouge-score')}"
 """rouge-score keeps [a-z0-9] only, so "IκBα" becomes "i b"; named here because other tools differ."""
 
-
-class _CachedTokenizer(tokenizers.Tokenizer):  # type: ignore[misc]  # rouge-score ships no types
-    """rouge-score's own tokenizer, which remembers texts: every gold answer is compared with many others."""
-
-    def __init__(self) -> None:
-        self._cached = functools.lru_cache(maxsize=20_000)(tokenizers.DefaultTokenizer(use_stemmer=True).tokenize)
-
-    def tokenize(self, text: str) -> list[str]:
-        """Stemmed words of ``[a-z0-9]``."""
-        return list(self._cached(text))
+_TOKENIZER = tokenizers.DefaultTokenizer(use_stemmer=True)
 
 
-@functools.cache
-def _scorer() -> rouge_scorer.RougeScorer:
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=_CachedTokenizer())
+@functools.lru_cache(maxsize=20_000)
+def _words(text: str) -> tuple[str, ...]:
+    """rouge-score's words, remembered: every gold answer is compared with many others."""
+    return tuple(_TOKENIZER.tokenize(text))
 
 
 def rouge_l(prediction: str, gold: str) -> float:
-    """ROUGE-L F-measure (Lin 2004, as rouge-score computes it), 0 to 1."""
-    return float(_scorer().score(gold, prediction)["rougeL"].fmeasure)
+    """ROUGE-L F-measure (Lin 2004), 0 to 1, equal to rouge-score's with its stemmer.
+
+    Words are rouge-score's; the longest common subsequence is counted in the bits of one integer (Hyyrö 2004), which
+    is some hundred times faster than its table on real answers.
+    """
+    predicted, wanted = _words(prediction), _words(gold)
+    common = _common_subsequence(predicted, wanted)
+    return 2 * common / (len(predicted) + len(wanted)) if common else 0.0
+
+
+def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
+    """Length of the longest common subsequence; bit k of ``rows`` is 0 where row k of the table grows by one."""
+    places: dict[str, int] = {}
+    for place, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << place
+    full = (1 << len(first)) - 1
+    rows = full
+    for word in second:
+        matched = rows & places.get(word, 0)
+        rows = ((rows + matched) | (rows - matched)) & full
+    return len(first) - rows.bit_count()
 
 
 def bleu(predictions: Sequence[str], golds: Sequence[str]) -> float:
