@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,3 +271,52 @@ def test_the_sample_world_is_read_whole(tmp_path: Path) -> None:
     assert len(questions) == counts["questions"]
     assert {len(row["proteins"]) for row in questions} == {1, 2}
     assert all(row["facts"] and row["question_kind"] for row in questions)
+
+
+def test_a_downloaded_table_gives_release_and_licence_to_every_record(tmp_path: Path) -> None:
+    download = tmp_path / "corpus" / "download"
+    download.mkdir(parents=True)
+    write_table(download / "uniprot.tsv", 3)
+    origin = {"query": "insulin", "url": "x", "release": "2026_01", "entries": 3, "licence": "CC BY 4.0"}
+    (download / "uniprot.tsv.origin.json").write_text(json.dumps(origin))
+    summary = ingest([], str(tmp_path / "corpus"), max_residues=100, uniprot="insulin")
+    card = load_card(summary.output)
+    assert card["licences"] == {"CC BY 4.0": 3}
+    assert card["sources"][0]["release"] == "2026_01"
+    assert card["sources"][0]["query"] == "insulin"
+    for row in iter_local([summary.output]):
+        assert json.loads(row["provenance"])["release"] == "2026_01"
+    from_folder = ingest([str(download)], str(tmp_path / "again"), max_residues=100)
+    assert from_folder.rows == 3, "the file that tells the origin is no source"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from protein2text.data.ingest import ingest
+source, output, marker = sys.argv[1:]
+def first_block(event):
+    Path(marker).write_text(str(event["rows"]))
+    time.sleep(600)
+ingest([source], output, max_residues=100, progress=first_block)
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "a.tsv", 2000)
+    output, marker = tmp_path / "corpus", tmp_path / "marker"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(table), str(output), str(marker)])
+    try:
+        deadline = time.monotonic() + 240
+        while not marker.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        process.wait()
+    assert 0 < int(marker.read_text()) < 2000
+    with pytest.raises(MissingFile):
+        load_card(output)
+    assert_nothing_lost(ingest([str(table)], str(output), max_residues=100), 2000)

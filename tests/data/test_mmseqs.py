@@ -46,7 +46,7 @@ def test_the_filter_for_large_sets_finds_what_the_exhaustive_search_finds(
     assert strong <= {hit[:3] for hit in filtered}
 
 
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("small", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_clusters_hold_one_family_each(family: dict[str, str], monkeypatch: pytest.MonkeyPatch, small: bool) -> None:
     if not small:
         monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
