@@ -65,15 +65,14 @@ def kill_one_worker(dice: random.Random) -> int:
     return victim.pid
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_kills", [1, 10])
+@pytest.mark.parametrize("num_kills", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_workers_change_nothing_in_the_result(
     run_values: dict[str, Any], two_workers: Any, train_on: Any, num_kills: int
 ) -> None:
     """At most one checkpoint interval is done again; every loss and the final weights equal the undisturbed run's."""
     dice = random.Random(num_kills)
     scaling = run_values["scaling"] | {"max_restarts": num_kills}
-    alignment = run_values["alignment"] | {"epochs": 30 * (1 + num_kills), "keep_checkpoints": 3}
+    alignment = run_values["alignment"] | {"epochs": 5 + 30 * num_kills, "keep_checkpoints": 3}
     values = run_values | {"alignment": alignment, "scaling": scaling}
     config = RunConfig.parse(values | {"name": "disturbed"})
     kill_at = [20 + 100 * number for number in range(num_kills)]
