@@ -33,7 +33,7 @@ def prepare(model: ProteinToText, question: Question) -> Prepared:
         RecordError: prompt and answer together exceed the decoder's context window.
     """
     ids = encode_prompt(model.tokenizer, question.messages)
-    num_tokens = len(ids) + len(question.proteins) * (model.num_latents - 1)
+    num_tokens = model.config.bridge.num_positions(len(ids), question.proteins)
     window = int(model.decoder.language_model.config.max_position_embeddings)
     if num_tokens + question.settings.max_tokens > window:
         raise RecordError(

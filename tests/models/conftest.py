@@ -39,8 +39,8 @@ def random_esm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tiny_config(**bridge: int) -> ModelConfig:
-    sizes = {"num_latents": 5, "depth": 2, "num_heads": 3, "head_dim": 8, **bridge}
+def tiny_config(**bridge: int | str) -> ModelConfig:
+    sizes: dict[str, int | str] = {"num_latents": 5, "depth": 2, "num_heads": 3, "head_dim": 8, **bridge}
     return ModelConfig(
         encoder=EncoderConfig(source="preset:tiny/esm2"),
         bridge=BridgeConfig.parse(sizes),

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from protein2text.errors import CorruptCheckpoint, MissingFile, RecordError
-from protein2text.models.batches import pack, pack_proteins
-from protein2text.models.chat import IGNORED, PROTEIN_ID, encode_example, encode_prompt, question_messages
+from protein2text.models.batches import pack
+from protein2text.models.chat import encode_example, encode_prompt, question_messages
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
-from tests.models.conftest import random_sequence, relative_error, tiny_config
+from tests.models.conftest import random_sequence, tiny_config
 
 
 def exchanges(model: ProteinToText) -> tuple[list[object], list[list[str]]]:
@@ -35,65 +33,25 @@ def exchanges(model: ProteinToText) -> tuple[list[object], list[list[str]]]:
     return examples, groups  # type: ignore[return-value]
 
 
-def unpacked_loss(model: ProteinToText, example, group: list[str]) -> Tensor:  # type: ignore[no-untyped-def]
-    """One example alone: embeddings joined by hand, the library's own causal forward and all-position logits."""
-    embed = model.decoder.language_model.get_input_embeddings()
-    pieces, labels, proteins = [], [], iter(group)
-    for token, label in zip(example.ids, example.labels, strict=True):
-        if token == PROTEIN_ID:
-            latents = model.latents(pack_proteins([next(proteins)]))[0]
-            pieces.append(latents)
-            labels += [IGNORED] * len(latents)
-        else:
-            pieces.append(embed(torch.tensor([token])))
-            labels.append(label)
-    logits = model.decoder.language_model(inputs_embeds=torch.cat(pieces)[None]).logits[0]
-    return F.cross_entropy(logits[:-1], torch.tensor(labels[1:]), ignore_index=IGNORED, reduction="sum")
-
-
-def test_packed_loss_and_gradients_equal_unpacked_ones_in_float64(model: ProteinToText) -> None:
-    model.set_stage("instruction")
-    for name, parameter in model.trainable().items():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
-    model.double()
-    examples, groups = exchanges(model)
-    packed = model.decoder.logits(
-        model.latents(pack_proteins(sorted({s for g in groups for s in g}, key=lambda s: (-len(s), s)))).flatten(0, 1),
-        pack(examples, groups, model.num_latents).text,
-    )
-    batch = pack(examples, groups, model.num_latents)
-    packed_loss = F.cross_entropy(packed, batch.text.labels_M, reduction="sum")
-    packed_loss.backward()
-    packed_gradients = {name: parameter.grad.clone() for name, parameter in model.trainable().items()}
-    model.zero_grad()
-    unpacked = sum(unpacked_loss(model, example, group) for example, group in zip(examples, groups, strict=True))
-    unpacked.backward()
-    assert abs(packed_loss.item() - unpacked.item()) <= 1e-10 * unpacked.item()
-    assert abs(model(batch).item() - unpacked.item()) <= 1e-5 * unpacked.item()
-    for name, parameter in model.trainable().items():
-        assert relative_error(packed_gradients[name], parameter.grad) < 1e-10, name
-
-
 def test_stages_train_what_the_paper_trains(model: ProteinToText) -> None:
     model.set_stage("alignment")
-    assert {name.split(".")[0] for name in model.trainable()} == {"mm_resampler", "mm_projector"}
+    assert {name.split(".")[0] for name in model.trainable()} == {"bridge"}
     model.set_stage("instruction")
     names = model.trainable()
-    assert {name.split(".")[0] for name in names} == {"mm_resampler", "mm_projector", "decoder"}
+    assert {name.split(".")[0] for name in names} == {"bridge", "decoder"}
     adapted = {name.split(".lora_")[0].split(".")[-1] for name in names if name.startswith("decoder.")}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
 def test_equal_sequences_in_a_batch_are_encoded_once(model: ProteinToText) -> None:
     examples, groups = exchanges(model)
-    assert len(pack(examples, groups, model.num_latents).proteins.lengths) == 3
+    assert len(pack(examples, groups, model.config.bridge).proteins.lengths) == 3
 
 
 def test_placeholders_and_proteins_must_agree(model: ProteinToText) -> None:
     examples, groups = exchanges(model)
     with pytest.raises(RecordError, match="2 placeholders; 1 proteins"):
-        pack(examples, [groups[0], groups[0], *groups[2:]], model.num_latents)
+        pack(examples, [groups[0], groups[0], *groups[2:]], model.config.bridge)
     with pytest.raises(RecordError, match="0 proteins; 1 placeholders"):
         model.generate([encode_prompt(model.tokenizer, question_messages("q", 1))], [[]])
 

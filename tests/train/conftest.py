@@ -189,7 +189,7 @@ def worker_functions() -> ModuleType:
 def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
     records = pa.Table.from_pylist(iter_local(config.data.corpus), schema=RECORD_SCHEMA)
     decoder = config.model.decoder.source
-    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge.num_latents, config.data.split))
+    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge, config.data.split))
 
 
 def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:

@@ -59,7 +59,7 @@ def plain_loop(plain: Any, config: RunConfig, stage: Stage, model: ProteinToText
     for step in range(plan.num_steps):
         chosen = [rows[plan.records[index].record_id] for index in plan.step_records(step)]
         examples = [Example(row["ids"], row["labels"]) for row in chosen]
-        loss = model(pack(examples, [row["sequences"] for row in chosen], config.model.bridge.num_latents))
+        loss = model(pack(examples, [row["sequences"] for row in chosen], config.model.bridge))
         loss = loss / sum(label != -100 for row in chosen for label in row["labels"])
         optimizer.zero_grad()
         loss.backward()

@@ -8,7 +8,8 @@ import pytest
 from protein2text.config import RunConfig
 from protein2text.data.records import RECORD_SCHEMA, iter_local
 from protein2text.errors import UnusableRecord
-from protein2text.models.chat import IGNORED, PROTEIN_ID
+from protein2text.models.batches import pack
+from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, expand, planned_columns, read_steps, tokenize
 
@@ -19,7 +20,7 @@ def records(run_config: RunConfig) -> list[dict[str, Any]]:
 
 
 def job(config: RunConfig, stage: Any, **changes: Any) -> TokenizeJob:
-    values = {"tokenizer": config.model.decoder.source, "num_latents": 4, "split": config.data.split}
+    values = {"tokenizer": config.model.decoder.source, "bridge": config.model.bridge, "split": config.data.split}
     return TokenizeJob(stage=stage, **(values | changes))
 
 
@@ -42,12 +43,18 @@ def test_a_question_of_two_splits_is_left_out(run_config: RunConfig, records: li
     assert tokenize(table([pair]), job(run_config, "instruction")).num_rows == 0
 
 
-def test_sizes_count_latents_and_residues(run_config: RunConfig, records: list[dict[str, Any]]) -> None:
-    (row,) = tokenize(table(records), job(run_config, "instruction")).to_pylist()[2:3]
-    assert row["ids"].count(PROTEIN_ID) == len(row["sequences"]) == 2
-    assert row["num_tokens"] == len(row["ids"]) + 2 * 4 - 2
-    assert row["num_residues"] == sum(len(sequence) for sequence in row["sequences"])
-    assert 0 < sum(label != IGNORED for label in row["labels"]) < len(row["ids"])
+@pytest.mark.parametrize("kind", ["resampler", "projector", "gated_cross_attention"])
+def test_sizes_are_those_of_the_packed_batch(run_config: RunConfig, records: list[dict[str, Any]], kind: str) -> None:
+    bridge = run_config.model.bridge.model_copy(update={"kind": kind})
+    rows = tokenize(table(records), job(run_config, "instruction", bridge=bridge)).to_pylist()
+    assert {len(row["sequences"]) for row in rows} == {1, 2}
+    for row in rows:
+        assert row["ids"].count(PROTEIN_ID) == len(row["sequences"])
+        batch = pack([Example(row["ids"], row["labels"])], [row["sequences"]], bridge)
+        per_protein = [len(sequence) + 1 if kind == "projector" else 4 for sequence in row["sequences"]]
+        assert row["num_tokens"] == batch.num_tokens == len(row["ids"]) + sum(per_protein) - len(per_protein)
+        assert row["num_residues"] == batch.num_residues == sum(len(sequence) for sequence in row["sequences"])
+        assert 0 < sum(label != IGNORED for label in row["labels"]) < len(row["ids"])
 
 
 def test_placeholders_that_differ_from_the_proteins_are_named(

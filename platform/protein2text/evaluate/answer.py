@@ -44,10 +44,10 @@ class ModelAnswerer:
 
     def __call__(self, requests: Sequence[Request]) -> list[str]:
         prompts = [encode_prompt(self._model.tokenizer, request.messages) for request in requests]
-        latents = self._model.num_latents
+        bridge = self._model.config.bridge
         sizes = [
             (
-                len(prompt) + len(request.sequences) * (latents - 1) + self._config.max_new_tokens,
+                bridge.num_positions(len(prompt), request.sequences) + self._config.max_new_tokens,
                 sum(map(len, request.sequences)),
             )
             for prompt, request in zip(prompts, requests, strict=True)

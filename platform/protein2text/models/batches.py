@@ -1,7 +1,7 @@
 """Packed batches, planned on the host: rows lie end to end, and all that a device step needs is already there.
 
-Legend: B proteins, R residues of one protein, S packed residue rows, K latents, T packed tokens, N examples,
-M supervised tokens.
+Legend: B proteins, S packed residue rows, L decoder rows of all proteins end to end, T packed tokens, N examples,
+P the rows of T that proteins fill (a protein in two examples fills rows in both), M supervised tokens.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protein2text.errors import RecordError
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
+from protein2text.models.model_config import BridgeConfig
 
 VOCABULARY = ("<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO", ".", "-", "<null_1>", "<mask>")
 """ESM-2's 33 tokens in their published order."""
@@ -57,15 +58,22 @@ class TextBatch:
     """Packed examples as the decoder reads them, and where the latents go."""
 
     ids_T: Tensor
-    """Token ids; 0 where a latent will be put."""
+    """Token ids; 0 where a protein's row will be put."""
     positions_T: Tensor
     """Restart at 0 in each example."""
     cu_seqlens_N1: Tensor
     lengths: tuple[int, ...]
-    latent_rows: Tensor
-    """Rows of T that receive a latent."""
-    latent_sources: Tensor
-    """For each of those, the row of the flattened latents ``(B * K)``."""
+    protein_rows_P: Tensor
+    """Rows of T that receive a row of a protein."""
+    protein_sources_P: Tensor
+    """For each of those, which of the L rows."""
+    protein_cu_seqlens_N1: Tensor
+    protein_lengths: tuple[int, ...]
+    """Of those rows, how many are in each example."""
+    question_rows: Tensor
+    """Rows of T that hold text the user's side wrote: each example's tokens before its first supervised one."""
+    question_cu_seqlens_N1: Tensor
+    question_lengths: tuple[int, ...]
     supervised_rows_M: Tensor
     """Rows whose next token is supervised."""
     labels_M: Tensor
@@ -127,55 +135,76 @@ def pack_proteins(sequences: Sequence[str]) -> ProteinBatch:
     )  # fmt: skip
 
 
-def pack_text(examples: Sequence[Example], protein_numbers: Sequence[Sequence[int]], num_latents: int) -> TextBatch:
-    """Pack examples; each placeholder widens to ``num_latents`` rows.
+def pack_text(
+    examples: Sequence[Example], protein_numbers: Sequence[Sequence[int]], num_rows: Sequence[int]
+) -> TextBatch:
+    """Pack examples; each placeholder widens to its protein's rows.
 
     Args:
         examples: ids with placeholders, labels alike.
         protein_numbers: for each example, the batch's protein that each placeholder stands for.
+        num_rows: decoder rows of each of the batch's proteins.
 
     Raises:
         RecordError: an example whose placeholders and proteins differ in number.
     """
+    first_rows = list(accumulate(num_rows, initial=0))
     ids: list[int] = []
     labels: list[int] = []
-    latent_rows: list[int] = []
-    latent_sources: list[int] = []
-    lengths: list[int] = []
+    protein_rows: list[int] = []
+    sources: list[int] = []
+    question_rows: list[int] = []
+    lengths: list[tuple[int, int, int]] = []
     for number, (example, proteins) in enumerate(zip(examples, protein_numbers, strict=True)):
-        if example.num_proteins != len(proteins):
-            raise RecordError(
-                f"example {number} of the batch", "messages", f"{example.num_proteins} placeholders",
-                f"{len(proteins)} proteins",
-                "Write <protein_sequence> once per protein in the user's turn.",
-            )  # fmt: skip
-        begin, following = len(ids), iter(proteins)
-        for token, label in zip(example.ids, example.labels, strict=True):
+        _check_placeholders(number, example, len(proteins))
+        begin = (len(ids), len(protein_rows), len(question_rows))
+        answer_begins = next((at for at, label in enumerate(example.labels) if label != IGNORED), len(example.ids))
+        following = iter(proteins)
+        for at, (token, label) in enumerate(zip(example.ids, example.labels, strict=True)):
             if token == PROTEIN_ID:
-                first = next(following) * num_latents
-                latent_rows += range(len(ids), len(ids) + num_latents)
-                latent_sources += range(first, first + num_latents)
-                ids += [0] * num_latents
-                labels += [IGNORED] * num_latents
-            else:
-                ids.append(token)
-                labels.append(label)
-        lengths.append(len(ids) - begin)
+                protein = next(following)
+                protein_rows += range(len(ids), len(ids) + num_rows[protein])
+                sources += range(first_rows[protein], first_rows[protein + 1])
+                ids += [0] * num_rows[protein]
+                labels += [IGNORED] * num_rows[protein]
+                continue
+            if at < answer_begins:
+                question_rows.append(len(ids))
+            ids.append(token)
+            labels.append(label)
+        lengths.append((len(ids) - begin[0], len(protein_rows) - begin[1], len(question_rows) - begin[2]))
     supervised = [row for row in range(1, len(ids)) if labels[row] != IGNORED]
+    all_lengths, protein_lengths, question_lengths = zip(*lengths, strict=True)
     return TextBatch(
-        ids_T=torch.tensor(ids), positions_T=torch.cat([torch.arange(length) for length in lengths]),
-        cu_seqlens_N1=starts(lengths), lengths=tuple(lengths), latent_rows=torch.tensor(latent_rows, dtype=torch.long),
-        latent_sources=torch.tensor(latent_sources, dtype=torch.long),
-        supervised_rows_M=torch.tensor([row - 1 for row in supervised], dtype=torch.long),
-        labels_M=torch.tensor([labels[row] for row in supervised], dtype=torch.long),
+        ids_T=torch.tensor(ids), positions_T=torch.cat([torch.arange(length) for length in all_lengths]),
+        cu_seqlens_N1=starts(all_lengths), lengths=all_lengths,
+        protein_rows_P=_indices(protein_rows), protein_sources_P=_indices(sources),
+        protein_cu_seqlens_N1=starts(protein_lengths), protein_lengths=protein_lengths,
+        question_rows=_indices(question_rows), question_cu_seqlens_N1=starts(question_lengths),
+        question_lengths=question_lengths,
+        supervised_rows_M=_indices([row - 1 for row in supervised]),
+        labels_M=_indices([labels[row] for row in supervised]),
     )  # fmt: skip
 
 
-def pack(examples: Sequence[Example], proteins: Sequence[Sequence[str]], num_latents: int) -> Batch:
+def _check_placeholders(number: int, example: Example, num_proteins: int) -> None:
+    if example.num_proteins != num_proteins:
+        raise RecordError(
+            f"example {number} of the batch", "messages", f"{example.num_proteins} placeholders",
+            f"{num_proteins} proteins", "Write <protein_sequence> once per protein in the user's turn.",
+        )  # fmt: skip
+
+
+def _indices(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.long)
+
+
+def pack(examples: Sequence[Example], proteins: Sequence[Sequence[str]], bridge: BridgeConfig) -> Batch:
     """Pack examples with their proteins' sequences, longest protein first, each distinct sequence once."""
     distinct = sorted(
         {sequence for group in proteins for sequence in group}, key=lambda sequence: (-len(sequence), sequence)
     )
     number_of = {sequence: number for number, sequence in enumerate(distinct)}
     numbers = [[number_of[sequence] for sequence in group] for group in proteins]
-    return Batch(pack_proteins(distinct), pack_text(examples, numbers, num_latents))
+    num_rows = [bridge.num_rows(len(sequence)) for sequence in distinct]
+    return Batch(pack_proteins(distinct), pack_text(examples, numbers, num_rows))

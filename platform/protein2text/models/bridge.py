@@ -1,9 +1,10 @@
-"""The bridge from residue states to decoder tokens: perceiver resampler, then projector.
+"""The bridge from residue states to decoder rows: a resampler, a projector and a gated cross-attention, by kind.
 
-Perceiver resampler of Flamingo (arXiv:2204.14198) in the form of Protein2Text (NAACL 2025): parameters carry the
-published checkpoint's names, so that its tensors load without renaming.
+Perceiver resampler and gated cross-attention of Flamingo (arXiv:2204.14198) in the form of Protein2Text (NAACL 2025):
+parameters carry the published names, so that published tensors load without renaming.
 
-Legend: B proteins, S packed residue rows, E encoder width, K latents, H heads, C channels per head, D decoder width.
+Legend: B proteins, S packed residue rows, E encoder width, K latents, L decoder rows of all proteins end to end,
+T packed tokens, P the rows of T that proteins fill, H heads, C channels per head, D decoder width.
 """
 
 from typing import cast
@@ -11,9 +12,56 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from protein2text.models.batches import ProteinBatch
+from protein2text.models.attention import packed_cross_attention
+from protein2text.models.batches import ProteinBatch, TextBatch
 from protein2text.models.model_config import BridgeConfig
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
+
+
+class Bridge(nn.Module):
+    """Up to three parts in a row; the configuration's kind says which.
+
+    | kind | parts |
+    |---|---|
+    | resampler | resampler, projector |
+    | projector | projector |
+    | gated_cross_attention | resampler, projector, gated cross-attention |
+
+    The first two see proteins alone, so their rows can be kept by sequence; only the third sees the question.
+    """
+
+    def __init__(self, config: BridgeConfig, encoder_width: int, decoder_width: int) -> None:
+        super().__init__()
+        self.mm_resampler = None if config.kind == "projector" else Resampler(encoder_width, config)
+        self.mm_projector = build_projector(encoder_width, decoder_width)
+        reads_question = config.kind == "gated_cross_attention"
+        self.mm_gated_cross_attention = GatedCrossAttention(decoder_width, config) if reads_question else None
+
+    def forward(self, states_SE: Tensor, proteins: ProteinBatch) -> Tensor:
+        """Decoder rows of each protein, ``(L, D)``, as many as ``BridgeConfig.num_rows`` says.
+
+        Args:
+            states_SE: ``(S, E)`` packed rows as the encoder gives them.
+            proteins: the batch they came from.
+        """
+        if self.mm_resampler is None:
+            media = states_SE.to(cast(nn.Linear, self.mm_projector[0]).weight.dtype)
+        else:
+            media = self.mm_resampler(states_SE, proteins).flatten(0, 1)
+        rows_LD: Tensor = self.mm_projector(media)
+        return rows_LD
+
+    def read_question(self, rows_PD: Tensor, embeddings_TD: Tensor, text: TextBatch) -> Tensor:
+        """What the decoder gets for the proteins of each example, ``(P, D)``: their rows, once they read its question.
+
+        Args:
+            rows_PD: rows of each example's proteins, in the order of ``text.protein_rows_P``.
+            embeddings_TD: token embeddings of ``text``.
+        """
+        if self.mm_gated_cross_attention is None:
+            return rows_PD
+        read: Tensor = self.mm_gated_cross_attention(rows_PD, embeddings_TD[text.question_rows], text)
+        return read
 
 
 class CrossAttention(nn.Module):
@@ -50,14 +98,10 @@ class Resampler(nn.Module):
         super().__init__()
         self.latents = nn.Parameter(torch.randn(config.num_latents, width))
         self.media_pos_emb = nn.Parameter(torch.randn(1, 1, width))
-        hidden = width * config.feed_forward_multiple
         self.layers = nn.ModuleList(
             nn.ModuleList([
                 CrossAttention(width, config.num_heads, config.head_dim),
-                nn.Sequential(
-                    nn.LayerNorm(width), nn.Linear(width, hidden, bias=False),
-                    nn.GELU(), nn.Linear(hidden, width, bias=False),
-                ),
+                build_feed_forward(width, config.feed_forward_multiple),
             ])
             for _ in range(config.depth)
         )  # fmt: skip
@@ -81,6 +125,58 @@ class Resampler(nn.Module):
             latents_BKE = latents_BKE + feed_forward(latents_BKE)
         normed: Tensor = self.norm(latents_BKE)
         return normed
+
+
+class QuestionAttention(nn.Module):
+    """Rows attend to a text's token embeddings; only the rows are normalized, no projection has a bias."""
+
+    def __init__(self, width: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = num_heads, head_dim
+        self.norm = nn.LayerNorm(width)
+        self.to_q = nn.Linear(width, num_heads * head_dim, bias=False)
+        self.to_kv = nn.Linear(width, 2 * num_heads * head_dim, bias=False)
+        self.to_out = nn.Linear(num_heads * head_dim, width, bias=False)
+
+    def forward(self, rows_PD: Tensor, question_QD: Tensor, text: TextBatch) -> Tensor:
+        """What the rows of each example gather from its question, ``(P, D)``."""
+        heads = (self.num_heads, self.head_dim)
+        keys, values = self.to_kv(question_QD).unflatten(-1, (2, *heads)).unbind(1)
+        gathered = packed_cross_attention(
+            self.to_q(self.norm(rows_PD)).unflatten(-1, heads), keys, values,
+            cu_seqlens=text.protein_cu_seqlens_N1, lengths=text.protein_lengths,
+            key_cu_seqlens=text.question_cu_seqlens_N1, key_lengths=text.question_lengths, scale=self.head_dim**-0.5,
+        )  # fmt: skip
+        attended: Tensor = self.to_out(gathered.flatten(1))
+        return attended
+
+
+class GatedCrossAttention(nn.Module):
+    """Flamingo's gated block: attention to the question, then a feed-forward, each through a tanh gate that opens at 0.
+
+    The reference attends over the whole text, in training the answer too; this one over ``TextBatch.question_rows``.
+    """
+
+    def __init__(self, width: int, config: BridgeConfig) -> None:
+        super().__init__()
+        self.attn = QuestionAttention(width, config.num_heads, config.head_dim)
+        self.attn_gate = nn.Parameter(torch.zeros(1))
+        self.ff = build_feed_forward(width, config.feed_forward_multiple)
+        self.ff_gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, rows_PD: Tensor, question_QD: Tensor, text: TextBatch) -> Tensor:
+        """The rows with what they read added, ``(P, D)``."""
+        rows_PD = rows_PD + self.attn_gate.tanh() * self.attn(rows_PD, question_QD.to(self.attn_gate.dtype), text)
+        read_PD: Tensor = rows_PD + self.ff_gate.tanh() * self.ff(rows_PD)
+        return read_PD
+
+
+def build_feed_forward(width: int, multiple: int) -> nn.Sequential:
+    """LayerNorm, linear, exact GELU, linear; no biases but the norm's."""
+    hidden = width * multiple
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, hidden, bias=False), nn.GELU(), nn.Linear(hidden, width, bias=False)
+    )
 
 
 def build_projector(encoder_width: int, decoder_width: int) -> nn.Sequential:

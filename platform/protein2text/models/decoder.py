@@ -79,25 +79,24 @@ class Decoder(nn.Module):
             )
         set_peft_model_state_dict(self.language_model, state)
 
-    def logits(self, latents_LD: Tensor, text: TextBatch) -> Tensor:
-        """Next-token logits on the supervised rows only.
+    def embed(self, ids_T: Tensor) -> Tensor:
+        """Token embeddings, ``(T, D)``."""
+        embeddings_TD: Tensor = self.language_model.get_input_embeddings()(ids_T)
+        return embeddings_TD
+
+    def logits(self, inputs_TD: Tensor, text: TextBatch) -> Tensor:
+        """Next-token logits on the supervised rows only, ``(M, V)``.
 
         Args:
-            latents_LD: projected latents, all proteins' end to end, ``(B * K, D)``.
-            text: packed examples.
-
-        Returns:
-            ``(M, V)``.
+            inputs_TD: embeddings of ``text`` with its proteins' rows in place.
         """
-        embeddings_TD = self.language_model.get_input_embeddings()(text.ids_T)
-        spliced_TD = embeddings_TD.index_copy(
-            0, text.latent_rows, latents_LD[text.latent_sources].to(embeddings_TD.dtype)
-        )
-        hidden_1TD = self.language_model.model(
-            inputs_embeds=spliced_TD[None], position_ids=text.positions_T[None], use_cache=False,
+        no_mask = inputs_TD.new_empty(1, 1, 1, 1)  # four dimensions: taken as finished, so that no (T, T) mask is built
+        output = self.language_model(
+            inputs_embeds=inputs_TD[None], position_ids=text.positions_T[None], use_cache=False,
+            attention_mask=no_mask, logits_to_keep=text.supervised_rows_M,
             packed_cu_seqlens=text.cu_seqlens_N1, packed_lengths=text.lengths,
-        ).last_hidden_state  # fmt: skip
-        logits_MV: Tensor = self.language_model.lm_head(hidden_1TD[0, text.supervised_rows_M])
+        )  # fmt: skip
+        logits_MV: Tensor = output.logits[0]
         return logits_MV
 
 

@@ -1,6 +1,6 @@
-"""Turning prompts and latents into answers with transformers' ``generate``.
+"""Turning embedded prompts into answers with transformers' ``generate``.
 
-Legend: K latents, D decoder width, N prompts, T tokens of the longest prompt.
+Legend: D decoder width, N prompts, T tokens of the longest prompt.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor
 
 from protein2text.base_config import Config
-from protein2text.models.chat import PROTEIN_ID
 from protein2text.models.decoder import Decoder
 
 
@@ -25,18 +24,6 @@ class Decoding(Config):
     seed: int = 0
 
 
-def embed_prompt(decoder: Decoder, prompt: Sequence[int], latents_nKD: Tensor) -> Tensor:
-    """A prompt's token embeddings with its proteins' latents in place of the placeholders, ``(T, D)``."""
-    ids = torch.tensor(prompt, device=latents_nKD.device)
-    embeddings = decoder.language_model.get_input_embeddings()
-    pieces: list[Tensor] = []
-    begin = 0
-    for number, place in enumerate(torch.nonzero(ids == PROTEIN_ID).flatten().tolist()):
-        pieces += [embeddings(ids[begin:place]), latents_nKD[number].to(embeddings.weight.dtype)]
-        begin = place + 1
-    return torch.cat([*pieces, embeddings(ids[begin:])])
-
-
 @torch.inference_mode()
 def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) -> list[list[int]]:
     """Answer token ids for embedded prompts, without the end token.
@@ -44,7 +31,7 @@ def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) ->
     Prompts are padded on the left, so that all answers begin in the same column.
 
     Args:
-        prompts: ``(T_i, D)`` each, from `embed_prompt`.
+        prompts: ``(T_i, D)`` each, from ``ProteinToText.embed_prompt``.
     """
     longest = max(len(prompt) for prompt in prompts)
     embeddings_NTD = prompts[0].new_zeros(len(prompts), longest, prompts[0].shape[1])

@@ -1,5 +1,6 @@
 """What a Protein2Text model is made of, as configuration."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,14 +25,25 @@ class EncoderConfig(Config):
 
 
 class BridgeConfig(Config):
-    """From residue states to tokens: a perceiver resampler and a two-layer GELU projector."""
+    """From residue states to decoder rows. Every kind ends in the two-layer GELU projector."""
 
+    kind: Literal["resampler", "projector", "gated_cross_attention"] = "resampler"
+    """``resampler`` pools a protein into latents, ``projector`` gives the decoder every residue state,
+    ``gated_cross_attention`` lets the resampled latents read the question (Flamingo, arXiv:2204.14198)."""
     num_latents: int = Field(128, ge=1)
-    """Latents K per protein; a prompt grows by exactly this many tokens."""
+    """Latents K per protein. This and all below size the resampler and the cross-attention; a projector has none."""
     depth: int = Field(2, ge=1)
     num_heads: int = Field(8, ge=1)
     head_dim: int = Field(64, ge=1)
     feed_forward_multiple: int = Field(2, ge=1)
+
+    def num_rows(self, num_residues: int) -> int:
+        """Decoder rows that a protein takes."""
+        return num_residues + 1 if self.kind == "projector" else self.num_latents
+
+    def num_positions(self, num_ids: int, sequences: Iterable[str]) -> int:
+        """Decoder positions of ``num_ids`` token ids once the placeholder of each sequence has widened to its rows."""
+        return num_ids + sum(self.num_rows(len(sequence)) - 1 for sequence in sequences)
 
 
 class LoraConfig(Config):

@@ -1,6 +1,7 @@
 """The model: frozen encoder, trained bridge, decoder with LoRA.
 
-Legend: B proteins, K latents, E encoder width, D decoder width, M supervised tokens, V vocabulary.
+Legend: L decoder rows of all proteins end to end, E encoder width, D decoder width, T packed tokens,
+M supervised tokens, V vocabulary.
 """
 
 import json
@@ -14,13 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from protein2text.errors import CorruptCheckpoint, RecordError
-from protein2text.models.batches import Batch, ProteinBatch, pack_proteins
-from protein2text.models.bridge import Resampler, build_projector
-from protein2text.models.chat import PROTEIN_ID, Tokenizer, encode_prompt, question_messages
+from protein2text.models.batches import Batch, ProteinBatch, TextBatch, pack_proteins, pack_text
+from protein2text.models.bridge import Bridge
+from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, encode_prompt, question_messages
 from protein2text.models.checkpoints import sha256_of, verify_manifest, write_manifest
 from protein2text.models.decoder import Decoder
 from protein2text.models.encoder_weights import load_encoder
-from protein2text.models.generation import Decoding, embed_prompt, generate
+from protein2text.models.generation import Decoding, generate
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.sources import resolve_source
 
@@ -36,26 +37,20 @@ class ProteinToText(nn.Module):
         self.config = config
         self.encoder = load_encoder(config.encoder)
         self.decoder = Decoder(config.decoder)
-        self.mm_resampler = Resampler(self.encoder.shape.width, config.bridge)
-        self.mm_projector = build_projector(self.encoder.shape.width, self.decoder.width)
+        self.bridge = Bridge(config.bridge, self.encoder.shape.width, self.decoder.width)
 
     @property
     def tokenizer(self) -> Tokenizer:
         return self.decoder.tokenizer
 
     @property
-    def num_latents(self) -> int:
-        return self.config.bridge.num_latents
-
-    @property
     def device(self) -> torch.device:
-        return self.mm_resampler.latents.device
+        return next(self.bridge.parameters()).device
 
     def set_stage(self, stage: Stage) -> None:
         """Choose what trains: the bridge in alignment, the bridge and LoRA in instruction tuning."""
         self.requires_grad_(False)
-        self.mm_resampler.requires_grad_(True)
-        self.mm_projector.requires_grad_(True)
+        self.bridge.requires_grad_(True)
         if stage == "instruction":
             self.decoder.add_lora()
             for name, parameter in self.decoder.named_parameters():
@@ -65,14 +60,20 @@ class ProteinToText(nn.Module):
         """Parameters of the current stage by name, in a stable order."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def latents(self, proteins: ProteinBatch) -> Tensor:
-        """Projected latents, ``(B, K, D)``."""
-        projected: Tensor = self.mm_projector(self.mm_resampler(self.encoder(proteins), proteins))
-        return projected
+    def protein_rows(self, proteins: ProteinBatch) -> Tensor:
+        """Decoder rows of a batch's proteins before any question, ``(L, D)``; `BridgeConfig.num_rows` of each."""
+        rows_LD: Tensor = self.bridge(self.encoder(proteins), proteins)
+        return rows_LD
+
+    def splice(self, rows_LD: Tensor, text: TextBatch) -> Tensor:
+        """The decoder's inputs, ``(T, D)``: token embeddings with the proteins' rows in place."""
+        embeddings_TD = self.decoder.embed(text.ids_T)
+        rows_PD = self.bridge.read_question(rows_LD[text.protein_sources_P], embeddings_TD, text)
+        return embeddings_TD.index_copy(0, text.protein_rows_P, rows_PD.to(embeddings_TD.dtype))
 
     def logits(self, batch: Batch) -> Tensor:
         """Next-token logits on the supervised rows, ``(M, V)``."""
-        return self.decoder.logits(self.latents(batch.proteins).flatten(0, 1), batch.text)
+        return self.decoder.logits(self.splice(self.protein_rows(batch.proteins), batch.text), batch.text)
 
     def forward(self, batch: Batch) -> Tensor:
         """Sum of the cross-entropy over the batch's supervised tokens, nats, a float32 scalar."""
@@ -108,17 +109,20 @@ class ProteinToText(nn.Module):
         return [self.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
 
     def latent_bank(self, sequences: set[str]) -> dict[str, Tensor]:
-        """Projected latents ``(K, D)`` of each distinct sequence, from one packed forward."""
+        """Decoder rows of each distinct sequence before any question, ``(rows, D)``, from one packed forward."""
         if not sequences:
             return {}
         ordered = sorted(sequences, key=lambda sequence: (-len(sequence), sequence))
-        latents = self.latents(pack_proteins(ordered).to(self.device))
-        return dict(zip(ordered, latents, strict=True))
+        rows_LD = self.protein_rows(pack_proteins(ordered).to(self.device))
+        num_rows = [self.config.bridge.num_rows(len(sequence)) for sequence in ordered]
+        return dict(zip(ordered, torch.split(rows_LD, num_rows), strict=True))
 
     def embed_prompt(self, prompt: Sequence[int], latents: Sequence[Tensor]) -> Tensor:
-        """Embeddings ``(T, D)`` of a prompt with the latents ``(K, D)`` of its proteins in place."""
-        empty = torch.empty(0, self.num_latents, self.decoder.width, device=self.device)
-        return embed_prompt(self.decoder, prompt, torch.stack(list(latents)) if latents else empty)
+        """The decoder's inputs ``(T, D)`` for a prompt, with the rows of its proteins as `latent_bank` gives them."""
+        unanswered = Example(list(prompt), [IGNORED] * len(prompt))
+        text = pack_text([unanswered], [range(len(latents))], [len(rows) for rows in latents])
+        rows_LD = torch.cat(list(latents)) if latents else torch.empty(0, self.decoder.width, device=self.device)
+        return self.splice(rows_LD, text.to(self.device))
 
     def ask(self, proteins: Sequence[str], question: str, settings: Decoding | None = None) -> str:
         """Answer one question about one or more sequences."""
@@ -139,12 +143,9 @@ class ProteinToText(nn.Module):
         write_manifest(folder)
 
     def bridge_state(self) -> dict[str, Tensor]:
-        """Resampler and projector by their published names."""
-        return {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if name.startswith(("mm_resampler.", "mm_projector."))
-        }
+        """The bridge by its published names."""
+        state: dict[str, Tensor] = self.bridge.state_dict()
+        return state
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, verify_bases: bool = True) -> Self:
@@ -173,7 +174,7 @@ class ProteinToText(nn.Module):
             raise CorruptCheckpoint(
                 str(folder), "bridge.safetensors", "tensors do not fit config.json", "Save the model again."
             )
-        model.load_state_dict(state, strict=False)
+        model.bridge.load_state_dict(state)
         if (folder / "lora.safetensors").is_file():
             model.decoder.load_lora(load_file(folder / "lora.safetensors"))
         return model.requires_grad_(False).eval()

@@ -38,7 +38,7 @@ def tokenized_records(config: RunConfig, stage: Stage) -> ray.data.Dataset:
     """
     decoder = config.model.decoder
     tokenizer = str(resolve_source(decoder.source, decoder.revision))
-    job = TokenizeJob(stage, tokenizer, config.model.bridge.num_latents, config.data.split)
+    job = TokenizeJob(stage, tokenizer, config.model.bridge, config.data.split)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     records = read_records(config.data.corpus)
     tokenize_table: Any = tokenize

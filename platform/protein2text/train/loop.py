@@ -72,8 +72,8 @@ def train_step(
         FloatingPointError: the loss is not finite.
     """
     bf16 = task.config.stage(task.stage).precision == "bf16"
-    num_latents = task.config.model.bridge.num_latents
-    batches = [(pack(item.examples, item.proteins, num_latents), item.counted) for item in planned]
+    bridge = task.config.model.bridge
+    batches = [(pack(item.examples, item.proteins, bridge), item.counted) for item in planned]
     num_supervised, num_tokens, num_residues = _total_size([batch for batch, counted in batches if counted], engine)
     loss_sum = torch.zeros((), device=engine.device)
     for number, (batch, counted) in enumerate(batches):

@@ -24,7 +24,7 @@ class RecordSize:
 
     record_id: str
     num_tokens: int
-    """Decoder positions, latents included."""
+    """Decoder positions, the proteins' rows included."""
     num_residues: int
 
     @property

@@ -16,6 +16,7 @@ from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
 from protein2text.models.chat import Example, Message, Tokenizer, description_messages, encode_example
 from protein2text.models.decoder import load_tokenizer
+from protein2text.models.model_config import BridgeConfig
 from protein2text.train.plan import Plan
 from protein2text.train.stage_config import Stage
 
@@ -29,7 +30,7 @@ TOKENIZED = pa.schema(
         ("num_residues", pa.int64()),
     ]
 )
-"""A record ready for packing; ``num_tokens`` counts decoder positions, latents included."""
+"""A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
 
 Columns = dict[str, np.ndarray]
 
@@ -40,7 +41,7 @@ class TokenizeJob:
 
     stage: Stage
     tokenizer: str
-    num_latents: int
+    bridge: BridgeConfig
     split: str | None
 
 
@@ -79,7 +80,7 @@ def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
                 f"{len(sequences)} proteins",
                 "Write <protein_sequence> once per protein in the user's turn.",
             )
-        num_tokens = len(example.ids) + len(sequences) * (job.num_latents - 1)
+        num_tokens = job.bridge.num_positions(len(example.ids), sequences)
         values = (record["record_id"], example.ids, example.labels, sequences, num_tokens, sum(map(len, sequences)))
         rows.append(dict(zip(TOKENIZED.names, values, strict=True)))
     return pa.Table.from_pylist(rows, schema=TOKENIZED)

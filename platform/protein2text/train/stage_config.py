@@ -29,7 +29,7 @@ class StageConfig(Config):
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the forward and backward pass; trained weights and their optimizer state are always float32."""
     max_length: int = Field(default=2048, gt=0)
-    """Longest record in decoder positions, latents included; longer ones are left out and named in the log."""
+    """Longest record in decoder positions, proteins' rows included; longer ones are left out and named in the log."""
     micro_batch_tokens: int = Field(default=8192, gt=0)
     """Decoder positions one worker holds at once."""
     micro_batch_residues: int = Field(default=16384, gt=0)
