@@ -1,20 +1,24 @@
-"""From messages to token ids: the decoder's own chat template, with proteins inside the user's turn.
-
-User text is tokenized with special tokens split into plain characters, so nothing a user types becomes a control token.
-"""
+"""From messages to token ids: prompts and training examples, with proteins inside the user's turn."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from protein2text.errors import RecordError
+from protein2text.models.chat_template import (
+    PLACEHOLDER,
+    PROTEIN_ID,
+    Message,
+    Tokenizer,
+    answer_frame,
+    encode_text,
+    encode_turns,
+)
 
-PLACEHOLDER = "<protein_sequence>"
-"""Stands for one protein in a message, as in the published data."""
-
-PROTEIN_ID = -200
-"""Stands for one protein among token ids; replaced by its latents."""
+__all__ = [
+    "DESCRIPTION_REQUESTS", "IGNORED", "PLACEHOLDER", "PROTEIN_ID", "Example", "Message", "Tokenizer",
+    "description_messages", "encode_example", "encode_prompt", "encode_text", "question_messages",
+]  # fmt: skip
 
 IGNORED = -100
 """Label of a token that is not supervised (torch's cross-entropy default)."""
@@ -24,10 +28,6 @@ DESCRIPTION_REQUESTS = (
     "What is the function of this protein?",
     "Summarize what is known of this protein.",
 )
-
-Message = dict[str, str]
-Tokenizer = Any
-"""A transformers fast tokenizer; the library ships no usable types."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def description_messages(text: str, key: str) -> list[Message]:
 
 def question_messages(question: str, num_proteins: int) -> list[Message]:
     """A user's turn about ``num_proteins`` proteins, in the form of the training data."""
-    return [{"role": "user", "content": f"{PLACEHOLDER}\n" * num_proteins + question.replace(PLACEHOLDER, "")}]
+    while PLACEHOLDER in question:  # taking one out can leave another
+        question = question.replace(PLACEHOLDER, "")
+    return [{"role": "user", "content": f"{PLACEHOLDER}\n" * num_proteins + question}]
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
@@ -65,7 +67,7 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int
         raise RecordError(
             "prompt", "messages", f"last role {last!r}", "a prompt ends with the user's turn", "Reorder them."
         )
-    return _encode_turns(tokenizer, messages)
+    return encode_turns(tokenizer, messages)
 
 
 def encode_example(tokenizer: Tokenizer, messages: Sequence[Message], *, record: str = "example") -> Example:
@@ -83,34 +85,6 @@ def encode_example(tokenizer: Tokenizer, messages: Sequence[Message], *, record:
             "Complete it.",
         )
     prompt = encode_prompt(tokenizer, messages[:-1])
-    answer = [*encode_text(tokenizer, messages[-1]["content"]), tokenizer.eos_token_id]
+    lead, end = answer_frame(tokenizer)
+    answer = [*encode_text(tokenizer, lead + messages[-1]["content"]), end]
     return Example(prompt + answer, [IGNORED] * len(prompt) + answer)
-
-
-def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Plain text to ids; a control token spelled out in the text stays text."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-    return ids
-
-
-def _encode_turns(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """Render the template around unique marks, then encode template pieces and message texts each in its own way."""
-    marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
-    marked = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
-    rendered: str = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
-    ids: list[int] = []
-    for message, mark in zip(messages, marks, strict=True):
-        before, rendered = rendered.split(mark, 1)
-        ids += tokenizer(before, add_special_tokens=False).input_ids
-        ids += _encode_content(tokenizer, message)
-    return ids + list(tokenizer(rendered, add_special_tokens=False).input_ids)
-
-
-def _encode_content(tokenizer: Tokenizer, message: Message) -> list[int]:
-    if message["role"] != "user":
-        return encode_text(tokenizer, message["content"])
-    first, *rest = message["content"].split(PLACEHOLDER)
-    ids = encode_text(tokenizer, first) if first else []
-    for piece in rest:
-        ids += [PROTEIN_ID, *(encode_text(tokenizer, piece) if piece else [])]
-    return ids

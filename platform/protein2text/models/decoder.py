@@ -12,7 +12,7 @@ from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_mo
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from protein2text.errors import MissingWeights
+from protein2text.errors import ConfigError, MissingWeights
 from protein2text.models.attention import PACKED
 from protein2text.models.batches import TextBatch
 from protein2text.models.chat import Tokenizer
@@ -55,10 +55,23 @@ class Decoder(nn.Module):
         return int(self.language_model.get_input_embeddings().weight.shape[1])
 
     def add_lora(self) -> None:
-        """Inject fresh adapters: A random, B zero, so that the model's answers do not change at first."""
+        """Inject fresh adapters: A random, B zero, so that the model's answers do not change at first.
+
+        Raises:
+            ConfigError: a target that the decoder does not have; peft would pass over it in silence.
+        """
         if not self.has_lora:
+            self._check_lora_targets()
             inject_adapter_in_model(_peft_config(self.config.lora), self.language_model)
             self.has_lora = True
+
+    def _check_lora_targets(self) -> None:
+        linear = [name for name, part in self.language_model.named_modules() if isinstance(part, nn.Linear)]
+        for target in self.config.lora.target_modules:
+            if not any(f".{name}".endswith(f".{target}") for name in linear):
+                present = ", ".join(sorted({name.split(".")[-1] for name in linear}))
+                message = f"{target!r} is no linear layer of this decoder; it has {present}"
+                raise ConfigError("model", "decoder.lora.target_modules", message)
 
     def lora_state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = get_peft_model_state_dict(self.language_model) if self.has_lora else {}

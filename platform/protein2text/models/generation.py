@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from protein2text.base_config import Config
+from protein2text.models.chat_template import answer_frame
 from protein2text.models.decoder import Decoder
 
 
@@ -54,10 +55,11 @@ def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) ->
 
 
 def stop_ids(decoder: Decoder) -> list[int]:
-    """Tokens that end an answer: the base's generation settings, and the tokenizer's end token."""
+    """Tokens that end an answer: the base's generation settings, the tokenizer's end token and the chat template's."""
     configured = decoder.language_model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
-    return sorted({decoder.tokenizer.eos_token_id, *(token for token in listed if token is not None)})
+    _, end = answer_frame(decoder.tokenizer)
+    return sorted({end, decoder.tokenizer.eos_token_id, *(token for token in listed if token is not None)})
 
 
 def _until_stop(row: list[int], stops: list[int]) -> list[int]:
