@@ -41,7 +41,7 @@ def prepare(model: ProteinToText, question: Question) -> Prepared:
             "prompt and answer",
             f"{num_tokens} prompt tokens + max_tokens={question.settings.max_tokens}",
             f"the decoder's context window is {window} tokens",
-            "Shorten the question or lower max_tokens.",
+            "Shorten the question, ask about fewer proteins, or lower max_tokens.",
         )
     return Prepared(question, ids, num_tokens)
 

@@ -170,6 +170,8 @@ def test_answers_are_greedy_under_the_training_forward_alone_and_in_a_batch(kind
     ]
     settings = Decoding(max_new_tokens=6)
     together = model.generate(prompts, GROUPS, settings)
+    unaccompanied = encode_prompt(model.tokenizer, question_messages("No protein?", 0))
+    assert model.generate([*prompts, unaccompanied], [*GROUPS, []], settings)[:-1] == together
     for prompt, group, answer in zip(prompts, GROUPS, together, strict=True):
         assert model.generate([prompt], [group], settings) == [answer]
         ids: list[int] = []

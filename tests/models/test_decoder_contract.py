@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from protein2text.errors import ConfigError, RecordError
 from protein2text.generate.engine import Prompt
@@ -33,7 +33,7 @@ from protein2text.models.generation import Decoding, stop_ids
 from protein2text.models.model_config import DecoderConfig, LoraConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
 from tests.models.conftest import random_sequence, relative_error, tiny_config
-from tests.models.decoder_families import DEAF_TEMPLATE, FAMILIES, STRICT_TEMPLATE, make_tokenizer, write_family
+from tests.models.decoder_families import DEAF_TEMPLATE, FAMILIES, SHAPE, STRICT_TEMPLATE, make_tokenizer, write_family
 
 TURN_END = {"llama": "<|eot_id|>", "qwen3": "<|im_end|>", "mistral": "</s>"}
 ASSISTANT = {
@@ -331,6 +331,18 @@ def test_the_order_of_two_proteins_matters(model: ProteinToText) -> None:
     bank = model.latent_bank(set(PROTEINS[1]))
     one, other = ([bank[sequence] for sequence in group] for group in (PROTEINS[1], PROTEINS[1][::-1]))
     assert not torch.equal(model.embed_prompt(prompt, one), model.embed_prompt(prompt, other))
+
+
+def test_a_decoder_whose_attention_packed_rows_do_not_have_is_refused(tmp_path: Path) -> None:
+    """Gemma 2 caps its attention scores; leaving that out would be another model."""
+    tokenizer = make_tokenizer("llama")
+    config = Gemma2Config(**SHAPE | {"num_key_value_heads": 2, "head_dim": 8}, vocab_size=len(tokenizer))
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    decoder = Decoder(DecoderConfig(source=str(tmp_path)))
+    text = pack_text([Example([1, 2, 3], [IGNORED, 2, 3])], [[]], [])
+    with pytest.raises(ConfigError, match="packed attention has no softcap"):
+        decoder.logits(decoder.embed(text.ids_T), text)
 
 
 def test_a_saved_model_loads_and_answers_bit_for_bit(family: str, model: ProteinToText, tmp_path: Path) -> None:

@@ -70,11 +70,18 @@ def plain_loop(plain: Any, config: RunConfig, stage: Stage, model: ProteinToText
     return found, norms
 
 
-@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("zero_stage", "kind"),
+    [
+        (2, "resampler"), (2, "projector"), (2, "gated_cross_attention"),
+        pytest.param(3, "resampler", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_two_workers_follow_one_plain_process(
-    plain: Any, train_on: Any, two_workers: Any, run_values: dict[str, Any], zero_stage: int
+    plain: Any, train_on: Any, two_workers: Any, run_values: dict[str, Any], zero_stage: int, kind: str
 ) -> None:
     """Answers of 3 to 30 tokens, micro-batches under bounds, fillers: the losses agree to 1e-4 relative."""
+    run_values["model"]["bridge"]["kind"] = kind
     config = renamed(run_values, "reference", scaling={"num_workers": 2, "zero_stage": zero_stage})
     torch.manual_seed(config.seed)
     model = ProteinToText(config.model)

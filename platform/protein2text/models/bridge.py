@@ -58,7 +58,7 @@ class Bridge(nn.Module):
             rows_PD: rows of each example's proteins, in the order of ``text.protein_rows_P``.
             embeddings_TD: token embeddings of ``text``.
         """
-        if self.mm_gated_cross_attention is None:
+        if self.mm_gated_cross_attention is None or not len(rows_PD):
             return rows_PD
         read: Tensor = self.mm_gated_cross_attention(rows_PD, embeddings_TD[text.question_rows], text)
         return read
