@@ -48,6 +48,8 @@ class ControlTokens:
     """Any of them, in one group, with the white space that it swallows."""
     not_special: re.Pattern[str]
     """Those that the library finds in plain text even when told to split special tokens."""
+    forbidden: frozenset[int]
+    """Ids that plain text never has; the token for the unknown is none of them."""
 
 
 @lru_cache(maxsize=8)
@@ -68,6 +70,7 @@ def control_tokens(tokenizer: Tokenizer) -> ControlTokens:
         {token.content.strip(): number for number, token in added.items()},
         re.compile(f"({'|'.join(swallowing) or '(?!)'})"),
         re.compile("|".join(plain) or "(?!)"),
+        frozenset(added) - {tokenizer.unk_token_id},
     )
 
 
@@ -85,8 +88,7 @@ def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
         begin = match.start() + 1
     if text[begin:]:
         ids += tokenizer(text[begin:], add_special_tokens=False, split_special_tokens=True).input_ids
-    forged = set(ids) & set(control.ids.values()) - {tokenizer.unk_token_id}
-    if forged:
+    if forged := control.forbidden.intersection(ids):
         name = tokenizer.convert_ids_to_tokens(min(forged))
         raise RecordError(
             "text", "control token", repr(name), "only the chat template writes these", "Remove it from the text."
