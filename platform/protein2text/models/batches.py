@@ -71,7 +71,7 @@ class TextBatch:
     protein_lengths: tuple[int, ...]
     """Of those rows, how many are in each example."""
     question_rows: Tensor
-    """Rows of T that hold text the user's side wrote: each example's tokens before its first supervised one."""
+    """Rows of T that hold the prompt's text: the tokens of each example before its first supervised one."""
     question_cu_seqlens_N1: Tensor
     question_lengths: tuple[int, ...]
     supervised_rows_M: Tensor
