@@ -70,6 +70,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
         self.num_heads, self.head_dim = num_heads, head_dim
+        self.attend = ragged_cross_attention
         self.norm_media = nn.LayerNorm(width)
         self.norm_latents = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, num_heads * head_dim, bias=False)
@@ -83,7 +84,7 @@ class CrossAttention(nn.Module):
         queries = self.to_q(normed_BKE).unflatten(-1, heads)
         latent_keys, latent_values = self.to_kv(normed_BKE).unflatten(-1, (2, *heads)).unbind(2)
         residue_keys, residue_values = self.to_kv(self.norm_media(states_SE)).unflatten(-1, (2, *heads)).unbind(1)
-        gathered = ragged_cross_attention(
+        gathered = self.attend(
             queries, latent_keys, latent_values, residue_keys, residue_values,
             cu_seqlens_B1=proteins.state_cu_seqlens_B1, lengths=proteins.state_lengths, scale=self.head_dim**-0.5,
         )  # fmt: skip

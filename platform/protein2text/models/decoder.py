@@ -3,12 +3,14 @@
 Legend: T packed tokens, D decoder width, M supervised tokens, V vocabulary.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -16,33 +18,43 @@ from protein2text.errors import ConfigError, MissingWeights
 from protein2text.models.attention import PACKED
 from protein2text.models.batches import TextBatch
 from protein2text.models.chat import Tokenizer
+from protein2text.models.compatibility import clean_up, cleans_up, settle_decoder
 from protein2text.models.model_config import DecoderConfig, LoraConfig
 from protein2text.models.sources import resolve_source
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path, *, compat: bool = False) -> Tokenizer:
     """The decoder's tokenizer.
 
     Raises:
-        MissingWeights: it has no chat template or no end token, without which there is no dialogue.
+        MissingWeights: it has no chat template or no end token, without which there is no dialogue. Compatibility mode
+            needs neither: it brings its own prompt, and its ends are those of the generation settings.
     """
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if compat:
+        return tokenizer
     if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
-        raise MissingWeights(str(path), "the tokenizer has no chat template or no end token", "Use an instruct model.")
+        remedy = "Use an instruct model; a converted published checkpoint can be asked with --compat."
+        raise MissingWeights(str(path), "the tokenizer has no chat template or no end token", remedy)
     return tokenizer
 
 
 class Decoder(nn.Module):
-    """A frozen causal language model; ``add_lora`` puts trainable adapters beside its linear layers."""
+    """A frozen causal language model; ``add_lora`` puts trainable adapters beside its linear layers.
 
-    def __init__(self, config: DecoderConfig) -> None:
+    Args:
+        compat: load as the published checkpoint's reference does, in half precision; ``settle`` then ends the loading.
+    """
+
+    def __init__(self, config: DecoderConfig, *, compat: bool = False) -> None:
         super().__init__()
         path = resolve_source(config.source, config.revision)
-        self.config = config
-        self.tokenizer = load_tokenizer(path)
+        self.config, self.compat = config, compat
+        self.tokenizer = load_tokenizer(path, compat=compat)
+        self.cleans_up = compat and cleans_up(path)
         self.language_model: Any = AutoModelForCausalLM.from_pretrained(
             path,
-            dtype=getattr(torch, config.dtype),
+            dtype=torch.float16 if compat else getattr(torch, config.dtype),
             attn_implementation=PACKED,
             use_safetensors=True,
             local_files_only=True,
@@ -96,6 +108,26 @@ class Decoder(nn.Module):
         """Token embeddings, ``(T, D)``."""
         embeddings_TD: Tensor = self.language_model.get_input_embeddings()(ids_T)
         return embeddings_TD
+
+    def settle(self, lora: dict[str, Tensor]) -> None:
+        """Take the adapters of a model folder: beside the base's weights, or in compatibility mode into them."""
+        if self.compat:
+            settle_decoder(self.language_model, lora, self.config.lora, len(self.tokenizer))
+        elif lora:
+            self.load_lora(lora)
+
+    def merge_lora(self) -> None:
+        """Add the adapters to the weights they stand beside; answers stay the same, and come faster."""
+        for name, module in list(self.language_model.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                module.merge()
+                self.language_model.set_submodule(name, module.get_base_layer())
+        self.has_lora = False
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """An answer's text: control tokens left out, and no white space at its ends."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return (clean_up(text) if self.cleans_up else text).strip()
 
     def logits(self, inputs_TD: Tensor, text: TextBatch) -> Tensor:
         """Next-token logits on the supervised rows only, ``(M, V)``.

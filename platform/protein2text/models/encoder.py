@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from protein2text.models.attention import packed_attention
 from protein2text.models.batches import ProteinBatch
+from protein2text.models.reference_arithmetic import encoder_layer
 from protein2text_kernels.bias_gelu import bias_gelu
 from protein2text_kernels.qkv_rope import qkv_rope
 from protein2text_kernels.residual_layer_norm import residual_layer_norm
@@ -62,7 +63,12 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """ESM-2 up to a chosen layer."""
+    """ESM-2 up to a chosen layer.
+
+    ``as_reference`` makes it round where the published checkpoint's reference does, see `reference_arithmetic`.
+    """
+
+    as_reference = False
 
     def __init__(self, shape: EncoderShape, *, layer: int = -2, rope: str = "exact") -> None:
         super().__init__()
@@ -101,6 +107,8 @@ class Encoder(nn.Module):
         if self.shape.token_dropout:
             stream_SE = stream_SE * TOKEN_DROPOUT_SCALE
         cos_SC, sin_SC = self._rotary(proteins.positions_S, stream_SE.dtype)
+        if self.as_reference:
+            return self._reference_states(stream_SE, proteins, cos_SC, sin_SC)
         first: EncoderLayer = self.layers[0]  # type: ignore[assignment]
         normed_SE = first.attention_norm(stream_SE)
         for number in range(len(self.layers)):
@@ -108,6 +116,13 @@ class Encoder(nn.Module):
         states_SE = stream_SE if self.final_norm is None else normed_SE
         selected: Tensor = states_SE[proteins.state_rows]
         return selected
+
+    def _reference_states(self, stream_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor) -> Tensor:
+        for layer in self.layers:
+            assert isinstance(layer, EncoderLayer)
+            stream_SE = encoder_layer(layer, stream_SE, cos_SC, sin_SC, proteins.lengths, self.shape.num_heads)
+        states_SE: Tensor = stream_SE if self.final_norm is None else self.final_norm(stream_SE)
+        return states_SE[proteins.state_rows]
 
     def _layer(
         self, number: int, stream_SE: Tensor, normed_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor

@@ -4,7 +4,7 @@ Legend: D decoder width, N prompts, T tokens of the longest prompt.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from protein2text.base_config import Config
 from protein2text.models.chat_template import answer_frame
-from protein2text.models.decoder import Decoder
+
+if TYPE_CHECKING:
+    from protein2text.models.decoder import Decoder
 
 
 class Decoding(Config):
@@ -26,7 +28,7 @@ class Decoding(Config):
 
 
 @torch.inference_mode()
-def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) -> list[list[int]]:
+def generate(decoder: "Decoder", prompts: Sequence[Tensor], settings: Decoding) -> list[list[int]]:
     """Answer token ids for embedded prompts, without the end token.
 
     Prompts are padded on the left, so that all answers begin in the same column.
@@ -54,12 +56,18 @@ def generate(decoder: Decoder, prompts: Sequence[Tensor], settings: Decoding) ->
     return [_until_stop(row, stops) for row in rows.tolist()]
 
 
-def stop_ids(decoder: Decoder) -> list[int]:
-    """Tokens that end an answer: the base's generation settings, the tokenizer's end token and the chat template's."""
+def stop_ids(decoder: "Decoder") -> list[int]:
+    """Tokens that end an answer: the base's generation settings, the tokenizer's end token and the chat template's.
+
+    In compatibility mode the generation settings alone, as in the reference.
+    """
     configured = decoder.language_model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
-    _, end = answer_frame(decoder.tokenizer)
-    return sorted({end, decoder.tokenizer.eos_token_id, *(token for token in listed if token is not None)})
+    stops = {token for token in listed if token is not None}
+    if not decoder.compat:
+        _, end = answer_frame(decoder.tokenizer)
+        stops |= {end, decoder.tokenizer.eos_token_id}
+    return sorted(stops)
 
 
 def _until_stop(row: list[int], stops: list[int]) -> list[int]:

@@ -71,6 +71,8 @@ class ModelConfig(Config):
     encoder: EncoderConfig
     bridge: BridgeConfig = BridgeConfig()
     decoder: DecoderConfig
+    origin: Literal["trained", "published"] = "trained"
+    """Trained by this program, or converted from a checkpoint of the published layout."""
     max_residues: int = Field(1022, ge=1)
     """Longest protein accepted; ESM-2 was trained on crops of about 1,022 residues."""
 

@@ -4,26 +4,25 @@ Legend: L decoder rows of all proteins end to end, E encoder width, D decoder wi
 M supervised tokens, V vocabulary.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from protein2text.errors import CorruptCheckpoint, RecordError
+from protein2text.errors import RecordError
+from protein2text.models import reference_arithmetic
 from protein2text.models.batches import Batch, ProteinBatch, TextBatch, pack_proteins, pack_text
-from protein2text.models.bridge import Bridge
+from protein2text.models.bridge import Bridge, CrossAttention
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, encode_prompt, question_messages
-from protein2text.models.checkpoints import sha256_of, verify_manifest, write_manifest
+from protein2text.models.compatibility import PUBLISHED_DECODING, encode_published_prompt, published_config
 from protein2text.models.decoder import Decoder
 from protein2text.models.encoder_weights import load_encoder
 from protein2text.models.generation import Decoding, generate
 from protein2text.models.model_config import ModelConfig
-from protein2text.models.sources import resolve_source
+from protein2text.models.model_folder import read_model, write_model
 
 Stage = Literal["alignment", "instruction"]
 
@@ -31,12 +30,13 @@ Stage = Literal["alignment", "instruction"]
 class ProteinToText(nn.Module):
     """Answers questions about proteins from their sequences (Protein2Text, NAACL 2025)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, compat: bool = False) -> None:
         """Load the frozen bases; the bridge starts random, so seed torch first."""
         super().__init__()
-        self.config = config
+        self.config = config = published_config(config) if compat else config
+        self.compat = compat
         self.encoder = load_encoder(config.encoder)
-        self.decoder = Decoder(config.decoder)
+        self.decoder = Decoder(config.decoder, compat=compat)
         self.bridge = Bridge(config.bridge, self.encoder.shape.width, self.decoder.width)
 
     @property
@@ -105,8 +105,8 @@ class ProteinToText(nn.Module):
             self.embed_prompt(prompt, [bank[sequence] for sequence in group])
             for prompt, group in zip(prompts, proteins, strict=True)
         ]
-        answers = generate(self.decoder, embedded, settings or Decoding())
-        return [self.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
+        answers = generate(self.decoder, embedded, settings or self.decoding)
+        return [self.decoder.text_of(answer) for answer in answers]
 
     def latent_bank(self, sequences: set[str]) -> dict[str, Tensor]:
         """Decoder rows of each distinct sequence before any question, ``(rows, D)``, from one packed forward."""
@@ -126,83 +126,62 @@ class ProteinToText(nn.Module):
 
     def ask(self, proteins: Sequence[str], question: str, settings: Decoding | None = None) -> str:
         """Answer one question about one or more sequences."""
-        prompt = encode_prompt(self.tokenizer, question_messages(question, len(proteins)))
-        return self.generate([prompt], [proteins], settings)[0]
+        return self.generate([self.encode_question(question, len(proteins))], [proteins], settings)[0]
+
+    def encode_question(self, question: str, num_proteins: int) -> list[int]:
+        """Prompt ids in the model's own form, one ``PROTEIN_ID`` per protein.
+
+        Raises:
+            RecordError: in compatibility mode, more or less than one protein.
+        """
+        if self.compat:
+            return encode_published_prompt(self.tokenizer, question, num_proteins)
+        return encode_prompt(self.tokenizer, question_messages(question, num_proteins))
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are drawn unless told otherwise."""
+        return PUBLISHED_DECODING if self.compat else Decoding()
 
     def save_pretrained(self, folder: str | Path, run: dict[str, Any] | None = None) -> None:
-        """Write a model folder: bridge and LoRA as safetensors, configuration, sums of the bases, manifest last."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(_contiguous(self.bridge_state()), folder / "bridge.safetensors")
-        if self.decoder.has_lora:
-            save_file(_contiguous(self.decoder.lora_state()), folder / "lora.safetensors")
-        (folder / "config.json").write_text(self.config.model_dump_json(indent=2))
-        (folder / "bases.json").write_text(json.dumps(base_sums(self.config), indent=2))
-        if run is not None:
-            (folder / "run.json").write_text(json.dumps(run, indent=2))
-        write_manifest(folder)
+        """Write a model folder, see `model_folder`."""
+        write_model(self, Path(folder), run)
 
     def bridge_state(self) -> dict[str, Tensor]:
         """The bridge by its published names."""
         state: dict[str, Tensor] = self.bridge.state_dict()
         return state
 
+    def settle(self, bridge: dict[str, Tensor], lora: dict[str, Tensor]) -> None:
+        """Take the tensors of a model folder; in compatibility mode the bridge goes through half precision too."""
+        if self.compat:
+            bridge = {name: tensor.half().bfloat16() for name, tensor in bridge.items()}
+        self.bridge.load_state_dict(bridge)
+        self.decoder.settle(lora)
+        if self.compat:
+            self.bridge.bfloat16()
+            self.encoder.as_reference = True
+            for module in self.bridge.modules():
+                if isinstance(module, CrossAttention):
+                    module.attend = reference_arithmetic.ragged_cross_attention
+
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, verify_bases: bool = True) -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, *, compat: bool = False, base: str | None = None, encoder: str | None = None,
+        verify_bases: bool = True,
+    ) -> Self:  # fmt: skip
         """Load a model folder after checking every byte of it, and of the bases it was trained on.
+
+        Args:
+            compat: ask and compute as the published checkpoint's reference does, see `compatibility`.
+            base: where the decoder lies now, if not where it was; ``encoder`` likewise. They must be the same files.
+            verify_bases: compare the bases' contents with their sums.
 
         Raises:
             MissingFile: no such folder.
             CorruptCheckpoint: the folder or a base differs from what was saved.
             MissingWeights: a base cannot be found.
         """
-        folder = Path(folder)
-        verify_manifest(folder)
-        config = ModelConfig.parse(json.loads((folder / "config.json").read_text()), path=str(folder / "config.json"))
-        if verify_bases and (
-            changed := _changed_base(json.loads((folder / "bases.json").read_text()), base_sums(config))
-        ):
-            raise CorruptCheckpoint(
-                str(folder), "bases.json", f"base weights differ: {changed}", "Restore the bases it was trained on."
-            )
-        model = cls(config)
-        state = load_file(folder / "bridge.safetensors")
-        wanted = model.bridge_state()
-        if {name: tensor.shape for name, tensor in state.items()} != {
-            name: tensor.shape for name, tensor in wanted.items()
-        }:
-            raise CorruptCheckpoint(
-                str(folder), "bridge.safetensors", "tensors do not fit config.json", "Save the model again."
-            )
-        model.bridge.load_state_dict(state)
-        if (folder / "lora.safetensors").is_file():
-            model.decoder.load_lora(load_file(folder / "lora.safetensors"))
-        return model.requires_grad_(False).eval()
-
-
-def base_sums(config: ModelConfig) -> dict[str, dict[str, str]]:
-    """SHA-256 of every weight and tokenizer file of the two bases."""
-    sums = {}
-    for part, base in (("encoder", config.encoder), ("decoder", config.decoder)):
-        path = resolve_source(base.source, base.revision)
-        files = (
-            [path]
-            if path.is_file()
-            else sorted(file for file in path.iterdir() if file.suffix in {".safetensors", ".json", ".txt", ".jinja"})
-        )
-        sums[part] = {file.name: sha256_of(file) for file in files}
-    return sums
-
-
-def _changed_base(saved: dict[str, dict[str, str]], present: dict[str, dict[str, str]]) -> str:
-    odd = [
-        f"{part}/{name}"
-        for part in saved
-        for name in saved[part]
-        if present.get(part, {}).get(name) != saved[part][name]
-    ]
-    return ", ".join(odd[:3])
-
-
-def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        model = read_model(cls, Path(folder), compat=compat, base=base, encoder=encoder, verify_bases=verify_bases)
+        assert isinstance(model, cls)
+        return model

@@ -1,0 +1,85 @@
+"""The model card in a model folder: what the model is, what it stands on, whose terms it inherits."""
+
+import json
+from pathlib import Path
+
+from protein2text.errors import ConfigError
+from protein2text.models.licences import PARTS, UNKNOWN, Licence, Licences, licence_of_weights
+from protein2text.models.model_config import ModelConfig
+
+CARD = "README.md"
+
+PUBLISHED_CORPUS = Licence(
+    "corpus", "UniProt functions (CC BY 4.0) and PubMed Central abstracts (terms differ by article)", UNKNOWN
+)
+PUBLISHED_GENERATOR = Licence("qa_generator", "Llama-3.1-8B-Instruct", "llama3.1")
+"""What wrote the questions and answers of the published checkpoint, by its own README."""
+
+
+def licences_of(
+    config: ModelConfig, decoder: Path, encoder: Path, *, published: bool, stated: dict[str, str]
+) -> Licences:
+    """Terms of a model's four parts.
+
+    Args:
+        decoder: folder of the base; ``encoder`` likewise, or a file.
+        published: the corpus is that of the published checkpoint.
+        stated: licence identifiers that the user knows, by part; they win.
+
+    Raises:
+        ConfigError: an unknown part.
+    """
+    for part in stated:
+        if part not in PARTS:
+            raise ConfigError("--licence", part, f"is no part of a model; parts are {', '.join(PARTS)}")
+    found = [
+        Licence("encoder", _name(config.encoder.source), licence_of_weights(config.encoder.source, encoder)),
+        Licence("decoder", _name(config.decoder.source), licence_of_weights(config.decoder.source, decoder)),
+        PUBLISHED_CORPUS if published else Licence("corpus", "see run.json", UNKNOWN),
+        PUBLISHED_GENERATOR if published else Licence("qa_generator", "see run.json", UNKNOWN),
+    ]
+    parts = tuple(
+        Licence(part.part, part.name, stated[part.part].lower()) if part.part in stated else part for part in found
+    )
+    architecture = json.loads((decoder / "config.json").read_text()).get("model_type")
+    return Licences(parts, llama_architecture=architecture == "llama")
+
+
+def _name(source: str) -> str:
+    """A base's own name: the last two parts of a hub id, the last of a path."""
+    return source if source.count("/") == 1 and not source.startswith((".", "/", "~")) else source.rsplit("/", 1)[-1]
+
+
+def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str]) -> str:
+    """Write the card; a model with Llama inside gets a name that begins with it.
+
+    Returns:
+        The model's name.
+    """
+    if licences.built_with_llama and not name.lower().startswith("llama"):
+        name = f"Llama-{name}"
+    verdict, because = licences.commercial_use
+    bridge = config.bridge
+    lines = [f"# {name}", ""]
+    lines += ["Built with Llama", ""] if licences.built_with_llama else []
+    lines += [
+        "Answers questions about a protein from its sequence (Protein2Text, NAACL 2025). Its answers are generated "
+        "text, not experimental evidence.",
+        "", "## What it is made of", "",
+        f"- encoder: {_name(config.encoder.source)}, layer {config.encoder.layer}, rotary positions "
+        f"{config.encoder.esm_rope}",
+        f"- bridge: {bridge.num_latents} latents, {bridge.depth} layers of {bridge.num_heads} heads × "
+        f"{bridge.head_dim}, feed-forward × {bridge.feed_forward_multiple}",
+        f"- decoder: {_name(config.decoder.source)}, LoRA rank {config.decoder.lora.rank}, alpha "
+        f"{config.decoder.lora.alpha}, unmerged",
+        f"- origin: {config.origin}", "", "`bases.json` holds the SHA-256 of every file of encoder and decoder; they "
+        "are checked when the model is loaded.",
+        "", "## Terms", "", f"Commercial use: {verdict}, because {because}.", "", "| part | what | licence |",
+        "|---|---|---|",
+        *(f"| {part.part.replace('_', ' ')} | {part.name} | {part.licence} |" for part in licences.parts),
+    ]  # fmt: skip
+    if dropped:
+        lines += ["", "## Left out", "", "Tensors of the published files that nothing reads:", ""]
+        lines += [f"- `{tensor}`" for tensor in dropped]
+    (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return name
