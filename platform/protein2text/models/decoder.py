@@ -61,6 +61,7 @@ class Decoder(nn.Module):
         )
         self.language_model.requires_grad_(False)
         self.has_lora = False
+        self.is_merged = False
 
     @property
     def width(self) -> int:
@@ -122,7 +123,7 @@ class Decoder(nn.Module):
             if isinstance(module, BaseTunerLayer):
                 module.merge()
                 self.language_model.set_submodule(name, module.get_base_layer())
-        self.has_lora = False
+        self.has_lora, self.is_merged = False, True
 
     def text_of(self, ids: Sequence[int]) -> str:
         """An answer's text: control tokens left out, and no white space at its ends."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from protein2text.errors import ConfigError
 from protein2text.models.licences import PARTS, UNKNOWN, Licence, Licences, licence_of_weights
-from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_config import BridgeConfig, ModelConfig
 
 CARD = "README.md"
 
@@ -50,6 +50,13 @@ def _name(source: str) -> str:
     return source if source.count("/") == 1 and not source.startswith((".", "/", "~")) else source.rsplit("/", 1)[-1]
 
 
+def _sizes(bridge: BridgeConfig) -> str:
+    if bridge.kind == "projector":
+        return ", a token for every residue"
+    heads = f"{bridge.num_heads} heads × {bridge.head_dim}, feed-forward × {bridge.feed_forward_multiple}"
+    return f", {bridge.num_latents} latents, {bridge.depth} layers of {heads}"
+
+
 def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str]) -> str:
     """Write the card; a model with Llama inside gets a name that begins with it.
 
@@ -68,8 +75,7 @@ def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences,
         "", "## What it is made of", "",
         f"- encoder: {_name(config.encoder.source)}, layer {config.encoder.layer}, rotary positions "
         f"{config.encoder.esm_rope}",
-        f"- bridge: {bridge.num_latents} latents, {bridge.depth} layers of {bridge.num_heads} heads × "
-        f"{bridge.head_dim}, feed-forward × {bridge.feed_forward_multiple}",
+        f"- bridge: {bridge.kind.replace('_', ' ')}" + _sizes(bridge),
         f"- decoder: {_name(config.decoder.source)}, LoRA rank {config.decoder.lora.rank}, alpha "
         f"{config.decoder.lora.alpha}, unmerged",
         f"- origin: {config.origin}", "", "`bases.json` holds the SHA-256 of every file of encoder and decoder; they "

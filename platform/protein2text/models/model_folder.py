@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protein2text.errors import CorruptCheckpoint, MissingWeights
 from protein2text.models.checkpoints import sha256_of, verify_manifest, write_manifest
+from protein2text.models.model_card import licences_of, write_card
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.sources import resolve_source
 
@@ -32,7 +33,18 @@ OPTIONS: dict[Part, str] = {"encoder": "--encoder", "decoder": "--base"}
 
 
 def write_model(model: "ProteinToText", folder: Path, run: dict[str, Any] | None) -> None:
-    """Write a model folder, the manifest last."""
+    """Write a model folder, the manifest last.
+
+    Raises:
+        ValueError: the adapters are merged, as in compatibility mode; a folder keeps them apart from the base.
+    """
+    if model.compat or model.decoder.is_merged:
+        raise ValueError("adapters are merged into the decoder; load the model again without compat and save that one")
+    config = model.config
+    paths = [resolve_source(base.source, base.revision) for base in (config.decoder, config.encoder)]
+    folder.mkdir(parents=True, exist_ok=True)
+    stated = licences_of(config, *paths, published=config.origin == "published", stated=(run or {}).get("licences", {}))
+    write_card(folder, "protein2text", config, stated, dropped=[])
     write_folder(folder, model.config, model.bridge_state(), model.decoder.lora_state(), run=run)
 
 

@@ -154,7 +154,9 @@ def compare_record(model: ProteinToText, record: dict[str, Any], recorded: dict[
     prompt = model.encode_question(question.replace("<protein_sequence>\n", ""), 1)
     ids = recorded["generated_ids"].tolist()
     steps = forced_logits(model, model.embed_prompt(prompt, [ours["projected"]]), ids)
-    ours["last_logits"] = steps[0]
+    width = min(steps.shape[1], len(recorded["last_logits"]))  # a recorder may have kept rows beyond the tokenizer
+    ours["last_logits"] = steps[0, :width]
+    recorded = {**recorded, "last_logits": recorded["last_logits"][:width]}
     matching, ties, differences = judge_ids(steps, recorded["last_logits"], ids)
     return ProteinParity(
         record=name, num_residues=len(sequence),
@@ -195,8 +197,7 @@ def judge_ids(steps: Tensor, recorded_logits: Tensor, ids: list[int]) -> tuple[i
     Returns:
         Number of equal ids; steps that are ties; steps that are real differences.
     """
-    width = min(steps.shape[1], len(recorded_logits))
-    deviation = float((steps[0, :width] - recorded_logits[:width]).abs().max())
+    deviation = float((steps[0, : len(recorded_logits)] - recorded_logits).abs().max())
     matching = 0
     ties: list[str] = []
     differences: list[str] = []

@@ -24,7 +24,7 @@ from protein2text.models.published_layout import (
     native_names,
     refused,
 )
-from protein2text.models.published_pickle import check_tensor, read_pickle
+from protein2text.models.published_pickle import check_tensor, read_pickles
 
 PLAIN_LORA: dict[str, Any] = {
     "peft_type": "LORA", "bias": "none", "use_dora": False, "use_rslora": False, "use_qalora": False,
@@ -76,12 +76,11 @@ def read_files(folder: Path) -> PublishedFiles:
                 raise ValueError("it is no object")
         except ValueError as error:
             raise refused(str(folder), name, f"cannot be read as JSON ({error})") from None
-    metadata: dict[str, str] = {}
     if adapter_file.endswith(".bin"):
-        adapter = read_pickle(folder / adapter_file)
-    else:
-        adapter, metadata = _read_safetensors(folder / adapter_file)
-    return PublishedFiles(settings, read_pickle(folder / LOOSE), adapter, adapter_file, metadata)
+        loose, adapter = read_pickles(folder / LOOSE, folder / adapter_file)
+        return PublishedFiles(settings, loose, adapter, adapter_file, {})
+    adapter, metadata = _read_safetensors(folder / adapter_file)
+    return PublishedFiles(settings, read_pickles(folder / LOOSE)[0], adapter, adapter_file, metadata)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

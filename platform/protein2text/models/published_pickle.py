@@ -1,6 +1,6 @@
 """The one place that reads a pickle of a published checkpoint: a process of its own, tensors only, against a list.
 
-A pickle is a program. ``read_pickle`` runs this file as a subprocess, which lets torch's restricted loader rebuild
+A pickle is a program. ``read_pickles`` runs this file as a subprocess, which lets torch's restricted loader rebuild
 plain tensors and nothing else, holds each one against what may be there, and hands them back as safetensors.
 """
 
@@ -41,31 +41,38 @@ REMEDY = "Get the checkpoint again from its publisher; nothing of it was used."
 _TIMEOUT_S = 1800.0
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
-    """Tensors of a pickled state dict under their own names, in its order.
+def read_pickles(*paths: Path) -> list[dict[str, Tensor]]:
+    """Tensors of each pickled state dict under their own names, in its order.
 
     Raises:
-        CorruptCheckpoint: it holds anything but known, dense tensors of known types; the first one is named.
+        CorruptCheckpoint: one holds anything but known, dense tensors of known types; the first is named.
     """
     with tempfile.TemporaryDirectory(prefix="protein2text-") as folder:
-        output = Path(folder) / "tensors.safetensors"
-        command = [sys.executable, "-m", "protein2text.models.published_pickle", str(path.absolute()), str(output)]
-        kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
-        environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise CorruptCheckpoint(str(path.parent), path.name, f"not read in {_TIMEOUT_S:g} s", REMEDY) from None
-        lines = done.stdout.splitlines()
-        if done.returncode != 0 or not lines:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            problem = f"its reader ended with status {done.returncode}: {last}"
-            raise CorruptCheckpoint(str(path.parent), path.name, problem, REMEDY)
-        report = json.loads(lines[-1])
-        if "problem" in report:
-            raise CorruptCheckpoint(str(path.parent), path.name, report["problem"], REMEDY)
-        tensors = load_file(output)
-        return {name: tensors[name] for name in report["order"]}
+        outputs = [Path(folder) / f"{number}.safetensors" for number in range(len(paths))]
+        pairs = [str(path.absolute()) for pair in zip(paths, outputs, strict=True) for path in pair]
+        reports = [json.loads(line) for line in _run(pairs, paths[0])]
+        for path, report in zip(paths, reports, strict=True):
+            if "problem" in report:
+                raise CorruptCheckpoint(str(path.parent), path.name, report["problem"], REMEDY)
+        read = [load_file(output) for output in outputs]
+    return [{name: tensors[name] for name in report["order"]} for tensors, report in zip(read, reports, strict=True)]
+
+
+def _run(arguments: list[str], first: Path) -> list[str]:
+    """Lines that the reading process writes, one per file."""
+    command = [sys.executable, "-m", "protein2text.models.published_pickle", *arguments]
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise CorruptCheckpoint(str(first.parent), first.name, f"not read in {_TIMEOUT_S:g} s", REMEDY) from None
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or len(lines) != len(arguments) // 2:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        problem = f"its reader ended with status {done.returncode}: {last}"
+        raise CorruptCheckpoint(str(first.parent), first.name, problem, REMEDY)
+    return lines
 
 
 def check_tensor(name: Any, tensor: Any) -> str | None:
@@ -91,15 +98,20 @@ def check_tensor(name: Any, tensor: Any) -> str | None:
     return None
 
 
-def _load(source: Path, output: Path) -> dict[str, Any]:
+def load_checked(source: Path, output: Path) -> dict[str, Any]:
+    """What the subprocess does: read a pickle of plain tensors, check each one, write them as safetensors.
+
+    Returns:
+        ``order``, the names as they stood, or ``problem``, what was wrong.
+    """
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = re.sub(r"\s+", " ", str(error))
-        named = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|Unsupported operand) \S+", reason)
-        return {"problem": f"the pickle holds more than tensors ({named[0] if named else reason[:200]})"}
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
-        return {"problem": f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]})"}
+        named = re.search(r"[Uu]nsupported (?:\w+:? )?[\w.]+(?: [\w.]+)?", reason)
+        return {"problem": f"the pickle holds more than tensors ({named[0] if named else reason[:160]})"}
+    except (RuntimeError, ValueError, EOFError, OSError, LookupError, AttributeError, TypeError) as error:
+        return {"problem": f"cannot be read ({type(error).__name__}: {str(error)[:200]})"}
     if not isinstance(state, dict):
         return {"problem": f"holds a {type(state).__name__}, not named tensors"}
     for name, tensor in state.items():
@@ -112,4 +124,5 @@ def _load(source: Path, output: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_load(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
+    for given, wanted in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        sys.stdout.write(json.dumps(load_checked(Path(given), Path(wanted))) + "\n")
