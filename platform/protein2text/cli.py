@@ -25,6 +25,7 @@ from protein2text.cli_common import (
     wait_for_interrupt,
 )
 from protein2text.cli_data import data_app
+from protein2text.cli_predict import predict
 from protein2text.errors import MissingFile
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
+app.command()(predict)
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
 

@@ -78,11 +78,11 @@ def stderr() -> Console:
 
 
 @contextmanager
-def at_work(stage: str) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
+def at_work(stage: str, *, on_ray: bool = True) -> Iterator[tuple["StageDisplay", "OnEvent"]]:
     """A progress display around one stage; yields its row and the callback for its events."""
     from protein2text.cli_display import Display, quiet_libraries
 
-    with quiet_libraries(), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
+    with quiet_libraries(on_ray=on_ray), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
         yield row
 
 

@@ -124,13 +124,15 @@ def log_to(console: Console, *, verbose: bool) -> None:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_libraries(*, on_ray: bool = True) -> Iterator[None]:
     """Keep what libraries print off stdout, which is for results, and off the display, which it would tear.
 
     Prints become log records, shown when verbose. Ray's news are dropped unless verbose; its session folder has them.
+    Work without Ray need not wait for its import.
     """
     with redirect_stdout(_Logged()):
-        _quiet_ray()
+        if on_ray:
+            _quiet_ray()
         yield
 
 

@@ -13,7 +13,8 @@ ProteinToTextError
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
 ├── LeakError                test proteins or texts among the training records
-└── ServiceError             a service that does not answer as it should
+├── ServiceError             a service that does not answer as it should
+└── PredictionStopped        answers to a file that could not all be made
 
 Errors cross Ray processes, so every class hands all its fields to ``super().__init__``: an exception that cannot be
 rebuilt from ``args`` reaches the driver as something else.
@@ -140,7 +141,7 @@ class ResumeMismatch(ProteinToTextError):
     def __str__(self) -> str:
         return (
             f"Run {self.run!r} exists with {self.key}={self.saved}, now {self.key}={self.current}. "
-            f"Choose another name, restore the old value, or remove the run's folder."
+            f"Choose another name, restore the old value, or remove what that run wrote."
         )
 
 
@@ -184,3 +185,17 @@ class UnusableRecord(RecordError):
         ProteinToTextError.__init__(self, reason, record, place, value, limit, remedy)
         self.reason, self.record, self.place = reason, record, place
         self.value, self.limit, self.remedy = value, limit, remedy
+
+
+class PredictionStopped(ProteinToTextError):
+    """A prediction whose next step failed; what was answered is kept."""
+
+    def __init__(self, output: str, num_answered: int, problem: str) -> None:
+        super().__init__(output, num_answered, problem)
+        self.output, self.num_answered, self.problem = output, num_answered, problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output}: stopped after {self.num_answered} answers, which are kept: {self.problem}. "
+            f"Lower --batch-tokens if memory ran out; the same command goes on from here."
+        )

@@ -25,6 +25,7 @@ COMMANDS = (
     ("data", "split"),
     ("train",),
     ("evaluate",),
+    ("predict",),
     ("register",),
     ("serve",),
     ("ask",),

@@ -1,6 +1,6 @@
 """What every engine offers: tokens for a batch of prompts, as they are made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,6 +36,16 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A whole answer: its token ids without the one that ended it."""
+
+    id: str
+    """Of its prompt."""
+    ids: list[int]
+    finish: Finish
+
+
+@dataclass(frozen=True)
 class EngineStats:
     """Counters since the start, and what runs now."""
 
@@ -43,6 +53,11 @@ class EngineStats:
     num_requests: int
     num_tokens: int
     num_steps: int
+    """Forward passes of the decoder."""
+    num_cached: int = 0
+    """Key-value rows that the steps attended to, summed over steps and answers."""
+    num_padded: int = 0
+    """The same with the padding that the batches held."""
 
 
 class Engine(Protocol):
@@ -53,6 +68,12 @@ class Engine(Protocol):
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[list[Token | None]]:
         """Decode a batch. Each step has one entry per prompt, None once its answer has ended."""
+
+    def answer(self, prompts: Iterable[Prompt], max_tokens: int) -> Iterator[list[Answer]]:
+        """Decode any number of prompts; those under way hold at most ``max_tokens`` rows of prompt and answer.
+
+        Prompts are taken as there is room for them, so they may be made lazily. Answers come as they end.
+        """
 
     def cancel(self, id: str) -> None:
         """Stop an answer before its next token; unknown and finished ids are ignored."""

@@ -1,45 +1,25 @@
-"""The default engine: a transformers decoder with a KV cache, one batch at a time, tokens as they are made.
-
-Legend: N answers under way, T prompt tokens of the longest, D decoder width, V vocabulary.
-"""
+"""The default engine: a transformers decoder with a KV cache, tokens as they are made. Legend in ``running_batch``."""
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from protein2text.generate.engine import EngineFailed, EngineStats, Finish, Prompt, Token
-from protein2text.generate.sampling import choose
+from protein2text.generate.engine import Answer, EngineFailed, EngineStats, Finish, Prompt, Token
+from protein2text.generate.running_batch import Row, RunningBatch, prefill_batch
+from protein2text.generate.sampling import Draw, choose
 from protein2text.models.generation import stop_ids
 from protein2text.models.protein_to_text import ProteinToText
 
-
-@dataclass
-class _Row:
-    """One answer under way."""
-
-    number: int
-    prompt: Prompt
-    num_tokens: int = 0
-
-
-@dataclass
-class _Batch:
-    """What the decoder needs for the next step: one entry per row, in the same order."""
-
-    rows: list[_Row]
-    inputs_NTD: Tensor
-    mask_NT: Tensor
-    cache: Any = field(default_factory=DynamicCache)
+REFILL_SHARE = 0.25
+"""New answers join when this share of the rows has ended; joining copies the cache, so not at every end."""
 
 
 class TransformersEngine:
-    """Decodes static batches. A row that ends or is cancelled leaves the batch, and its cache goes with it.
+    """Decodes batches. A row that ends or is cancelled leaves the batch, and its cache goes with it.
 
     Greedy answers are those of ``ProteinToText.generate``; sampled ones depend on the request alone (``sampling``).
 
@@ -54,7 +34,7 @@ class TransformersEngine:
         self._lock = threading.Lock()
         self._active: set[str] = set()
         self._cancelled: set[str] = set()
-        self._num_requests = self._num_tokens = self._num_steps = 0
+        self._counts = dict.fromkeys(("num_requests", "num_tokens", "num_steps", "num_cached", "num_padded"), 0)
         self._step_began: float | None = None
         self._failure: str | None = None
 
@@ -67,20 +47,47 @@ class TransformersEngine:
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[list[Token | None]]:
         """Decode a batch, see ``Engine.generate``."""
-        with self._lock:
-            self._active |= {prompt.id for prompt in prompts}
-            self._num_requests += len(prompts)
+        for step in self._run(prompts, None):
+            tokens: list[Token | None] = [None] * len(prompts)
+            for row, token in step:
+                tokens[row.number] = token
+            yield tokens
+
+    def answer(self, prompts: Iterable[Prompt], max_tokens: int) -> Iterator[list[Answer]]:
+        """Decode any number of prompts, see ``Engine.answer``; one above ``max_tokens`` is decoded alone."""
+        for step in self._run(prompts, max_tokens):
+            ended = [(row, token.finish) for row, token in step if token.finish is not None]
+            yield [
+                Answer(row.prompt.id, row.ids[:-1] if finish == "stop" else row.ids, finish) for row, finish in ended
+            ]
+
+    def _run(self, prompts: Iterable[Prompt], max_tokens: int | None) -> Iterator[list[tuple[Row, Token]]]:
+        """The next token of rows under way, until all prompts are answered."""
+        waiting = _Waiting(prompts, max_tokens)
+        batch = RunningBatch([], torch.empty(0), torch.empty(0))
+        under_way: set[str] = set()
+        num_full = 0
         try:
-            batch = self._timed(self._prefill, prompts)
-            while batch.rows:
-                tokens: list[Token | None] = [None] * len(prompts)
-                for number, token in self._timed(self._step, batch):
-                    tokens[number] = token
-                yield tokens
+            while batch.rows or not waiting.empty:
+                admitted = waiting.admit(batch.rows) if len(batch.rows) <= (1 - REFILL_SHARE) * num_full else []
+                if admitted:
+                    under_way |= {row.prompt.id for row in admitted}
+                    self._begin(admitted)
+                    fresh = self._timed(self._read, admitted)
+                    step = self._timed(self._step, fresh)
+                    if batch.rows:
+                        self._timed(batch.join, fresh)
+                    else:
+                        batch = fresh
+                    num_full = len(batch.rows)
+                else:
+                    step = self._timed(self._step, batch)
+                yield step
+                ended = {row.prompt.id for row, token in step if token.finish is not None}
+                under_way -= ended
+                self._end(ended)
         finally:
-            with self._lock:
-                self._active -= {prompt.id for prompt in prompts}
-                self._cancelled &= self._active
+            self._end(under_way)
 
     def cancel(self, id: str) -> None:
         """Stop an answer before its next token."""
@@ -91,7 +98,7 @@ class TransformersEngine:
     def stats(self) -> EngineStats:
         """Counters since the start."""
         with self._lock:
-            return EngineStats(len(self._active), self._num_requests, self._num_tokens, self._num_steps)
+            return EngineStats(len(self._active), **self._counts)
 
     def health(self) -> None:
         """Raise ``EngineFailed`` when a step failed or hangs."""
@@ -113,22 +120,28 @@ class TransformersEngine:
         finally:
             self._step_began = None
 
-    def _prefill(self, prompts: Sequence[Prompt]) -> _Batch:
-        """Embed the prompts, padded on the left so that all answers begin in the same column."""
-        embedded = [self.model.embed_prompt(prompt.ids, prompt.latents) for prompt in prompts]
-        longest = max(len(prompt) for prompt in embedded)
-        inputs_NTD = embedded[0].new_zeros(len(prompts), longest, embedded[0].shape[1])
-        mask_NT = torch.zeros(len(prompts), longest, dtype=torch.long, device=inputs_NTD.device)
-        for number, prompt_TD in enumerate(embedded):
-            inputs_NTD[number, longest - len(prompt_TD) :] = prompt_TD
-            mask_NT[number, longest - len(prompt_TD) :] = 1
-        return _Batch([_Row(number, prompt) for number, prompt in enumerate(prompts)], inputs_NTD, mask_NT)
+    def _begin(self, rows: Sequence[Row]) -> None:
+        with self._lock:
+            self._active |= {row.prompt.id for row in rows}
+            self._counts["num_requests"] += len(rows)
 
-    def _step(self, batch: _Batch) -> list[tuple[int, Token]]:
+    def _end(self, ids: set[str]) -> None:
+        """From now on these are unknown to ``cancel``."""
+        if ids:
+            with self._lock:
+                self._active -= ids
+                self._cancelled -= ids
+
+    def _read(self, rows: Sequence[Row]) -> RunningBatch:
+        """Embed the prompts of new rows."""
+        return prefill_batch(rows, [self.model.embed_prompt(row.prompt.ids, row.prompt.latents) for row in rows])
+
+    def _step(self, batch: RunningBatch) -> list[tuple[Row, Token]]:
         """One token for every row; changes ``batch`` into the input of the next step."""
         cancelled = self._drop_cancelled(batch)
         if not batch.rows:
             return cancelled
+        self._count(batch)
         positions_NT = (batch.mask_NT.cumsum(-1) - 1).clamp_min(0)[:, -batch.inputs_NTD.shape[1] :]
         output = self.model.decoder.language_model(
             inputs_embeds=batch.inputs_NTD,
@@ -138,45 +151,70 @@ class TransformersEngine:
             use_cache=True,
             logits_to_keep=1,
         )
-        tokens = [self._choose(row, logits_V) for row, logits_V in zip(batch.rows, output.logits[:, -1], strict=True)]
-        emitted = [(row.number, token) for row, token in zip(batch.rows, tokens, strict=True)]
-        going = [place for place, token in enumerate(tokens) if token.finish is None]
-        ids_N1 = torch.tensor([[token.id] for token in tokens], device=batch.inputs_NTD.device)
+        emitted = self._choose(batch.rows, output.logits[:, -1])
+        ids_N1 = torch.tensor([[token.id] for _, token in emitted], device=batch.inputs_NTD.device)
         batch.inputs_NTD = self.model.decoder.language_model.get_input_embeddings()(ids_N1)
         batch.mask_NT = torch.cat([batch.mask_NT, torch.ones_like(ids_N1)], dim=1)
-        self._keep(batch, going)
-        with self._lock:
-            self._num_steps += 1
-            self._num_tokens += len(tokens)
+        batch.keep([place for place, (_, token) in enumerate(emitted) if token.finish is None])
         return cancelled + emitted
 
-    def _choose(self, row: _Row, logits_V: Tensor) -> Token:
-        settings = row.prompt.decoding
-        id = choose(
-            logits_V,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=settings.seed,
-            position=row.num_tokens,
-        )
-        row.num_tokens += 1
-        finish: Finish | None = "length" if row.num_tokens == settings.max_new_tokens else None
-        return Token(id, "stop" if id in self._stops else finish)
+    def _choose(self, rows: Sequence[Row], logits_NV: Tensor) -> list[tuple[Row, Token]]:
+        """Draw a token for each row and write it down."""
+        ids = choose(logits_NV, [Draw(row.prompt.decoding, len(row.ids)) for row in rows])
+        emitted = []
+        for row, id in zip(rows, ids, strict=True):
+            row.ids.append(id)
+            row.num_columns += 1
+            finish: Finish | None = "length" if len(row.ids) == row.prompt.decoding.max_new_tokens else None
+            emitted.append((row, Token(id, "stop" if id in self._stops else finish)))
+        return emitted
 
-    def _drop_cancelled(self, batch: _Batch) -> list[tuple[int, Token]]:
+    def _count(self, batch: RunningBatch) -> None:
+        with self._lock:
+            self._counts["num_steps"] += 1
+            self._counts["num_tokens"] += len(batch.rows)
+            self._counts["num_cached"] += sum(row.num_columns for row in batch.rows)
+            self._counts["num_padded"] += batch.mask_NT.numel()
+
+    def _drop_cancelled(self, batch: RunningBatch) -> list[tuple[Row, Token]]:
         with self._lock:
             cancelled = set(self._cancelled)
         gone = [row for row in batch.rows if row.prompt.id in cancelled]
-        if gone:
-            self._keep(batch, [place for place, row in enumerate(batch.rows) if row.prompt.id not in cancelled])
-        return [(row.number, Token(-1, "cancelled")) for row in gone]
+        batch.keep([place for place, row in enumerate(batch.rows) if row.prompt.id not in cancelled])
+        return [(row, Token(-1, "cancelled")) for row in gone]
 
-    def _keep(self, batch: _Batch, places: list[int]) -> None:
-        """Shrink the batch to the rows at ``places``."""
-        if len(places) == len(batch.rows):
-            return
-        batch.rows = [batch.rows[place] for place in places]
-        chosen = torch.tensor(places, dtype=torch.long, device=batch.inputs_NTD.device)
-        batch.inputs_NTD, batch.mask_NT = batch.inputs_NTD[chosen], batch.mask_NT[chosen]
-        if batch.cache.get_seq_length() > 0:
-            batch.cache.batch_select_indices(chosen)
+
+class _Waiting:
+    """Prompts that wait for room, taken one ahead of need.
+
+    Args:
+        prompts: made as they are taken.
+        max_tokens: columns that rows under way may hold together; no limit when None.
+    """
+
+    def __init__(self, prompts: Iterable[Prompt], max_tokens: int | None) -> None:
+        self._prompts, self._max_tokens = iter(prompts), max_tokens
+        self._next = next(self._prompts, None)
+        self._num_admitted = 0
+
+    @property
+    def empty(self) -> bool:
+        return self._next is None
+
+    def admit(self, under_way: Sequence[Row]) -> list[Row]:
+        """Rows for which there is room beside those under way; at least one when nothing is."""
+        admitted: list[Row] = []
+        num_rows = len(under_way)
+        longest = max((row.num_reserved for row in under_way), default=0)
+        while self._next is not None:
+            prompt = self._next
+            num_columns = len(prompt.ids) + sum(len(latents) - 1 for latents in prompt.latents)
+            row = Row(self._num_admitted, prompt, num_columns)
+            longest = max(longest, row.num_reserved)
+            num_rows += 1
+            if num_rows > 1 and self._max_tokens is not None and num_rows * longest > self._max_tokens:
+                break
+            admitted.append(row)
+            self._num_admitted += 1
+            self._next = next(self._prompts, None)
+        return admitted
