@@ -62,6 +62,7 @@ check: $(INSTALLED)  ## style and types
 
 bench: $(INSTALLED)  ## measurements, as CSV rows under benchmarks/
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/predict.py
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

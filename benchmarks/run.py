@@ -7,9 +7,6 @@ Rows are appended to ``benchmarks/results/OP.csv``: what was timed, where, with 
 """
 
 import argparse
-import csv
-import datetime
-import platform
 import resource
 import statistics
 import subprocess
@@ -20,15 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rows import ORIGIN, ROOT, append, origin
 
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).with_name("results")
-COLUMNS = (
-    *("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes"),
-    *("device", "threads", "commit", "torch", "python", "date"),
-)
+COLUMNS = ("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes", *ORIGIN)
 WARM_UP = 3
 
 Step = Callable[[], None]
@@ -107,37 +100,14 @@ def measure(case: Case, device: torch.device, repeats: int) -> dict[str, object]
     deciles = statistics.quantiles(milliseconds, n=10)
     gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    name = torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU"
-    now = datetime.datetime.now(datetime.UTC)
     times = [round(value, 3) for value in (deciles[1], statistics.median(milliseconds), deciles[7])]
-    values = (
-        case.op, case.shape, "float32", case.provider, *times, peak, name, torch.get_num_threads(), _commit(),
-        torch.__version__, platform.python_version(), now.isoformat(timespec="seconds"),
-    )  # fmt: skip
+    values = (case.op, case.shape, "float32", case.provider, *times, peak, *origin(device).values())
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _commit() -> str:
-    """The checkout's commit, marked when files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def append(row: dict[str, object]) -> None:
-    """Add a row to its operation's file."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{row['op']}.csv"
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def main() -> int:
@@ -154,7 +124,7 @@ def main() -> int:
             sys.stderr.write(f"{case.op}: its tests fail, so it is not timed: {case.tests}\n")
             continue
         row = measure(case, torch.device(arguments.device), arguments.repeats)
-        append(row)
+        append(case.op, row)
         sys.stdout.write(f"{case.op} {case.shape} {case.provider}: p50 {row['p50_ms']} ms\n")
     return 0 if all(green.values()) else 1
 

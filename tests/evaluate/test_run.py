@@ -10,10 +10,13 @@ import ray.data
 
 from protein2text.config import RunConfig, load_run
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable, SequenceTooLong
-from protein2text.evaluate.answer import ModelAnswerer, bounded_batches
+from protein2text.evaluate.answer import ModelAnswerer
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.run import EvaluationResult, evaluate
+from protein2text.models.chat import encode_prompt
+from protein2text.models.generation import Decoding
+from protein2text.models.protein_to_text import ProteinToText
 from tests.evaluate.random_model import write_random_bases, write_random_model
 from tests.evaluate.stored import write_sample_world
 
@@ -78,23 +81,21 @@ def test_test_items_are_held_out_questions_never_descriptions(result: tuple[Eval
 
 
 def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
+    """They are those of the model's own generation, one request at a time."""
     messages = ({"role": "user", "content": "<protein_sequence>\nWhat does this protein bind?"},)
     requests = [Request(f"r{n}", "true", messages, ("MKTAYIAKQR" * (1 + n % 5),), ("A",)) for n in range(12)]
     few, many = (
         ModelAnswerer(str(model_dir), EvaluationConfig(batch_tokens=tokens, max_new_tokens=8))(requests)
         for tokens in (1, 100_000)
     )
-    assert few == many
-
-
-def test_batches_hold_every_request_once_within_both_limits() -> None:
-    sizes = [(tokens, residues) for tokens in (10, 50, 99, 200) for residues in (0, 30, 80)]
-    batches = list(bounded_batches(sizes, (200, 100)))
-    assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))
-    for batch in batches:
-        tokens, residues = (sum(sizes[place][axis] for place in batch) for axis in (0, 1))
-        assert len(batch) == 1 or (tokens <= 200 and residues <= 100)
-    assert len(batches) < len(sizes)
+    model = ProteinToText.from_pretrained(model_dir)
+    prompts = [encode_prompt(model.tokenizer, request.messages) for request in requests]
+    settings = Decoding(max_new_tokens=8)
+    alone = [
+        model.generate([prompt], [request.sequences], settings)[0]
+        for prompt, request in zip(prompts, requests, strict=True)
+    ]
+    assert few == many == alone
 
 
 def test_a_damaged_model_is_refused(config: RunConfig, model_dir: Path, tmp_path: Path) -> None:

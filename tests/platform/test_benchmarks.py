@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,14 +11,16 @@ import torch
 
 
 @pytest.fixture(scope="module")
-def runner(repository: Path) -> ModuleType:
+def runner(repository: Path) -> Iterator[ModuleType]:
     spec = importlib.util.spec_from_file_location("benchmarks_run", repository / "benchmarks" / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(repository / "benchmarks"))  # as Python does for a script
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(repository / "benchmarks"))
 
 
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])

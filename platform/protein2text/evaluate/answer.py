@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from protein2text.errors import ResourcesUnavailable
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits
+from protein2text.generate.sampling import record_seed
+from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.chat import encode_prompt
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
@@ -38,50 +41,26 @@ class ModelAnswerer:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = ProteinToText.from_pretrained(model_dir).to(device).eval()
         self._config = config
-        self._settings = Decoding(
-            max_new_tokens=config.max_new_tokens, temperature=config.temperature, top_p=config.top_p, seed=config.seed
-        )
+        limits = Limits(tokens=config.batch_tokens, residues=config.batch_residues)
+        self._answerer = BatchAnswerer(self._model, TransformersEngine(self._model), limits)
 
     def __call__(self, requests: Sequence[Request]) -> list[str]:
-        prompts = [encode_prompt(self._model.tokenizer, request.messages) for request in requests]
-        bridge = self._model.config.bridge
-        sizes = [
-            (
-                bridge.num_positions(len(prompt), request.sequences) + self._config.max_new_tokens,
-                sum(map(len, request.sequences)),
-            )
-            for prompt, request in zip(prompts, requests, strict=True)
-        ]
         answers = [""] * len(requests)
-        for batch in bounded_batches(sizes, (self._config.batch_tokens, self._config.batch_residues)):
-            texts = self._model.generate(
-                [prompts[place] for place in batch],
-                [list(requests[place].sequences) for place in batch],
-                settings=self._settings,
-            )
-            for place, text in zip(batch, texts, strict=True):
-                answers[place] = text.strip()
+        inquiries = [self._inquiry(place, request) for place, request in enumerate(requests)]
+        for finished in self._answerer.answer(inquiries):
+            for answer in finished:
+                answers[int(answer.id)] = self._model.answer_text(answer.ids)
         return answers
 
-
-def bounded_batches(sizes: Sequence[tuple[int, int]], limits: tuple[int, int]) -> Iterator[list[int]]:
-    """Places grouped, largest first, so that no group's tokens or residues sum above their limit.
-
-    Args:
-        sizes: tokens and residues of each request.
-        limits: tokens and residues of a batch; a single request above them stands alone.
-    """
-    batch: list[int] = []
-    tokens = residues = 0
-    for place in sorted(range(len(sizes)), key=lambda place: (-sizes[place][0], -sizes[place][1], place)):
-        more_tokens, more_residues = sizes[place]
-        if batch and (tokens + more_tokens > limits[0] or residues + more_residues > limits[1]):
-            yield batch
-            batch, tokens, residues = [], 0, 0
-        batch.append(place)
-        tokens, residues = tokens + more_tokens, residues + more_residues
-    if batch:
-        yield batch
+    def _inquiry(self, place: int, request: Request) -> Inquiry:
+        decoding = Decoding(
+            max_new_tokens=self._config.max_new_tokens,
+            temperature=self._config.temperature,
+            top_p=self._config.top_p,
+            seed=record_seed(self._config.seed, f"{request.item_id}/{request.control}"),
+        )
+        ids = encode_prompt(self._model.tokenizer, request.messages)
+        return Inquiry(str(place), ids, request.sequences, decoding)
 
 
 class _Actor:

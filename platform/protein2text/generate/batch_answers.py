@@ -37,14 +37,9 @@ class Limits:
     """Of one forward of the encoder."""
 
 
-def num_rows(model: ProteinToText, sequence: str) -> int:
-    """Rows that a protein takes in a prompt."""
-    return model.num_latents
-
-
 def num_prompt_tokens(model: ProteinToText, inquiry: Inquiry) -> int:
     """Rows that a prompt takes in the decoder, those of its proteins included."""
-    return len(inquiry.ids) + sum(num_rows(model, sequence) - 1 for sequence in inquiry.sequences)
+    return model.config.bridge.num_positions(len(inquiry.ids), inquiry.sequences)
 
 
 def require_room(model: ProteinToText, inquiry: Inquiry, record: str) -> None:
@@ -107,14 +102,15 @@ class BatchAnswerer:
         window: list[Inquiry] = []
         held: set[str] = set()
         num_held = 0
+        num_rows = self._model.config.bridge.num_rows
         for inquiry in sorted(inquiries, key=_protein_order):
             new = set(inquiry.sequences) - held
-            if window and new and num_held + sum(num_rows(self._model, name) for name in new) > self._limits.tokens:
+            if window and new and num_held + sum(num_rows(len(sequence)) for sequence in new) > self._limits.tokens:
                 yield window
                 window, held, num_held, new = [], set(), 0, set(inquiry.sequences)
             window.append(inquiry)
             held |= new
-            num_held += sum(num_rows(self._model, name) for name in new)
+            num_held += sum(num_rows(len(sequence)) for sequence in new)
         if window:
             yield window
 

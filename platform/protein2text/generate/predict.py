@@ -25,6 +25,9 @@ from protein2text.models.protein_to_text import ProteinToText
 
 logger = logging.getLogger(__name__)
 
+CPU_RESIDUES = 2048
+"""Residues of one forward of the encoder on a CPU: more leave its cache and are slower (``benchmarks/predict.py``)."""
+
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -88,13 +91,26 @@ def predict(
         CorruptCheckpoint: the model differs from its manifest.
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
     """
-    on_event = on_event or (lambda event: None)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = ProteinToText.from_pretrained(model_folder).to(device)
+    version = {"name": model_folder.resolve().name, "manifest_sha256": sha256_of(model_folder / MANIFEST)}
+    return predict_with(model, version, source, output, config, on_event=on_event)
+
+
+def predict_with(
+    model: ProteinToText,
+    version: dict[str, str],
+    source: Path,
+    output: Path,
+    config: PredictConfig,
+    *,
+    on_event: OnEvent | None = None,
+) -> PredictSummary:
+    """The same with a model that is loaded already; ``version`` names it in every row."""
+    on_event = on_event or (lambda event: None)
     records = list(read_questions(source, model.config.max_residues))
     inquiries, rejections = _inquiries(model, records, config.decoding)
     questions = {record.entry: record for record in records if isinstance(record, Question)}
-    version = {"name": model_folder.resolve().name, "manifest_sha256": sha256_of(model_folder / MANIFEST)}
     fixed = {"model": version, "compat": config.compat, "decoding": config.decoding.model_dump(mode="json")}
     rejected_output = output.with_suffix(".rejected.jsonl")
     with PredictionFile(output, {"input_sha256": sha256_of(source), **fixed}) as file:
@@ -128,9 +144,9 @@ def _inquiries(
             continue
         settings = decoding.model_copy(update={"seed": record_seed(decoding.seed, record.record_id)})
         sequences = tuple(protein.sequence for protein in record.proteins)
-        ids = model.encode_question(record.text, len(sequences))
-        inquiry = Inquiry(str(record.entry), ids, sequences, settings)
         try:
+            ids = model.encode_question(record.text, len(sequences))
+            inquiry = Inquiry(str(record.entry), ids, sequences, settings)
             require_room(model, inquiry, record.record_id)
         except RecordError as error:
             rejections.append(Rejection(record.entry, record.place, record.record_id, error.reason, str(error)))
@@ -159,7 +175,8 @@ class _Run:
 
     def __init__(self, model: ProteinToText, engine: Engine, batch_tokens: int, num_steps: int, on_event: OnEvent):
         self._engine, self._num_steps, self._on_event = engine, num_steps, on_event
-        self._answerer = BatchAnswerer(model, engine, Limits(tokens=batch_tokens, residues=batch_tokens))
+        num_residues = batch_tokens if model.device.type == "cuda" else min(batch_tokens, CPU_RESIDUES)
+        self._answerer = BatchAnswerer(model, engine, Limits(tokens=batch_tokens, residues=num_residues))
         self._num_answered = 0
         self._started = time.monotonic()
 
