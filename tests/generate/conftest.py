@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,18 +13,19 @@ from protein2text.models.model_config import BridgeConfig, DecoderConfig, Encode
 from protein2text.models.protein_to_text import ProteinToText
 from tests.serve.conftest import make_bases
 
+BridgeKind = Literal["resampler", "projector", "gated_cross_attention"]
 MAX_RESIDUES = 300
 NUM_LATENTS = 4
 LENGTHS = (1, 2, 17, 63, 64, 65, 200, 299)
 WORDS = ("What", "does it bind", "Where", "zinc", "naïve", "ATP?", "and", "helix", "x")
 
 
-def save_model(folder: Path, seed: int) -> Path:
+def save_model(folder: Path, seed: int, kind: BridgeKind = "resampler") -> Path:
     torch.manual_seed(seed)
     encoder, decoder = make_bases(folder)
     config = ModelConfig(
         encoder=EncoderConfig(source=str(encoder)),
-        bridge=BridgeConfig(num_latents=NUM_LATENTS, depth=1, num_heads=2, head_dim=8),
+        bridge=BridgeConfig(kind=kind, num_latents=NUM_LATENTS, depth=1, num_heads=2, head_dim=8),
         decoder=DecoderConfig(source=str(decoder), lora=LoraConfig(rank=2, alpha=4)),
         max_residues=MAX_RESIDUES,
     )

@@ -14,7 +14,7 @@ from protein2text.generate.engine import Answer, Prompt
 from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.generation import Decoding, generate
 from protein2text.models.protein_to_text import ProteinToText
-from tests.generate.conftest import NUM_LATENTS, records, sequence
+from tests.generate.conftest import NUM_LATENTS, BridgeKind, records, save_model, sequence
 
 LIMITS = [Limits(1, 1), Limits(150, 100), Limits(701, 1000), Limits(100_000, 100_000)]
 
@@ -36,14 +36,18 @@ def answer(model: ProteinToText, asked: Sequence[Inquiry], limits: Limits) -> di
     return {found.id: found for found in answers}
 
 
-@pytest.fixture(scope="module")
-def alone(model: ProteinToText) -> dict[str, list[int]]:
+def alone_ids(model: ProteinToText, asked: Sequence[Inquiry]) -> dict[str, list[int]]:
     """Greedy token ids of each question alone, decoded by transformers."""
     ids = {}
-    for inquiry in inquiries(model, 40, Decoding(max_new_tokens=37)):
+    for inquiry in asked:
         bank = [model.latent_bank({sequence})[sequence] for sequence in inquiry.sequences]
         (ids[inquiry.id],) = generate(model.decoder, [model.embed_prompt(inquiry.ids, bank)], inquiry.decoding)
     return ids
+
+
+@pytest.fixture(scope="module")
+def alone(model: ProteinToText) -> dict[str, list[int]]:
+    return alone_ids(model, inquiries(model, 40, Decoding(max_new_tokens=37)))
 
 
 @pytest.mark.parametrize("limits", LIMITS)
@@ -54,6 +58,17 @@ def test_batched_answers_are_those_of_one_at_a_time(
     assert {id: found.ids for id, found in answers.items()} == alone
     assert {found.finish for found in answers.values()} == {"stop", "length"}
     assert all((found.finish == "length") == (len(found.ids) == 37) for found in answers.values())
+
+
+@pytest.mark.parametrize("kind", ["projector", "gated_cross_attention"])
+def test_other_bridges_answer_alike_in_batches(tmp_path: Path, kind: BridgeKind) -> None:
+    """A projector's proteins differ in rows; with cross-attention the rows depend on the question too."""
+    model = ProteinToText.from_pretrained(save_model(tmp_path, 3, kind))
+    asked = [inquiry for inquiry in inquiries(model, 17, Decoding(max_new_tokens=9)) if len(inquiry.sequences) == 1]
+    expected = alone_ids(model, asked)
+    assert len(set(map(tuple, expected.values()))) > 5
+    for limits in (Limits(333, 300), LIMITS[-1]):
+        assert {id: found.ids for id, found in answer(model, asked, limits).items()} == expected
 
 
 @pytest.mark.parametrize("limits", LIMITS[:-1])
