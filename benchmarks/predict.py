@@ -27,12 +27,12 @@ from rows import append, origin
 
 from protein2text.generate.latent_store import encoder_batches
 from protein2text.generate.predict import CPU_RESIDUES, PredictConfig, PredictSummary, predict_with
-from protein2text.models.generation import Decoding
 from protein2text.models.model_config import BridgeConfig, DecoderConfig, EncoderConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
 
 CPU = torch.device("cpu")
 MEDIAN_RESIDUES, SIGMA, LIMITS = 294, 0.63, (30, 4000)
+MAX_NEW_TOKENS = 64
 QUESTIONS = (
     "What does this protein bind?",
     "What is its function?",
@@ -40,7 +40,7 @@ QUESTIONS = (
     "Which process does this protein take part in, and what is known of its partners there?",
     "Does it bind zinc?",
 )
-CONFIG = PredictConfig(decoding=Decoding(max_new_tokens=64))
+CONFIG = PredictConfig(max_new_tokens=MAX_NEW_TOKENS)
 VERSION = {"name": "tiny, random bridge", "manifest_sha256": ""}
 MEMORY_RECORDS, MEMORY_TOKENS = (320, 3200), (2048, 8192, 32768)
 
@@ -83,7 +83,7 @@ def reference_answers(way: ReferenceWay, source: Path, output: Path) -> None:
     with output.open("w", encoding="utf-8") as file:
         for record in json.loads(source.read_text(encoding="utf-8")):
             question = record["conversations"][0]["value"].replace("<protein_sequence>\n", "")
-            predicted = way.answer(record["amino_seq"], question, CONFIG.decoding.max_new_tokens)
+            predicted = way.answer(record["amino_seq"], question, MAX_NEW_TOKENS)
             row = {"long_format_id": record["long_format_id"], "Prompt": question, "Predicted": predicted}
             file.write(json.dumps(row) + "\n")
 

@@ -13,13 +13,17 @@ def predict(
     model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.")],
     output: Annotated[Path, typer.Option(metavar="OUT.jsonl", help="Answers, one line per record.")],
     compat: Annotated[
-        bool, typer.Option("--compat", help="Prompt and precision of the published implementation.")
+        bool, typer.Option("--compat", help="Prompt, precision and decoding of the published implementation.")
     ] = False,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Most likely token at every step; no sampling.")] = False,
-    temperature: Annotated[float, typer.Option(min=0.0, help="Of sampling; without effect with --greedy.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus of sampling, above 0 and up to 1.")] = 0.9,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Most likely token at every step, as temperature 0.")
+    ] = False,
+    temperature: Annotated[float | None, typer.Option(help="Of sampling; the model's own by default.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus of sampling; the model's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="With a record's id it makes that record's seed.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens; the model's own by default.")
+    ] = None,
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Memory bound: tokens in the decoder, and residues in the encoder, at once.")
     ] = 8192,
@@ -40,12 +44,15 @@ def predict(
     from protein2text.generate.predict import PredictConfig
     from protein2text.generate.predict import predict as answer_all
 
-    decoding = {
-        "max_new_tokens": max_new_tokens, "temperature": 0.0 if greedy else temperature,
-        "top_p": 1.0 if greedy else top_p, "seed": seed,
-    }  # fmt: skip
-    config = PredictConfig.parse(
-        {"compat": compat, "decoding": decoding, "batch_tokens": batch_tokens}, path="protein2text predict"
+    if greedy and temperature:
+        raise typer.BadParameter("it samples, --greedy does not; give one of the two", param_hint="--temperature")
+    config = PredictConfig(
+        compat=compat,
+        temperature=0.0 if greedy else temperature,
+        top_p=1.0 if greedy else top_p,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        batch_tokens=batch_tokens,
     )
     with at_work("predict", on_ray=False) as (_, on_event):
         summary = answer_all(source, model, output, config, on_event=on_event)

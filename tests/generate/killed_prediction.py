@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 from protein2text.generate.predict import PredictConfig, predict
-from protein2text.models.generation import Decoding
 
-SETTINGS = PredictConfig(decoding=Decoding(max_new_tokens=40, temperature=0.8, top_p=0.95, seed=5), batch_tokens=600)
+SETTINGS = PredictConfig(max_new_tokens=40, temperature=0.8, top_p=0.95, seed=5, batch_tokens=600)
 
 if __name__ == "__main__":
     predict(*map(Path, sys.argv[1:4]), SETTINGS)

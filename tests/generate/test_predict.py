@@ -24,8 +24,8 @@ from protein2text.proteins import Protein
 from tests.generate import killed_prediction
 from tests.generate.conftest import MAX_RESIDUES, read, record, records, save_model, sequence, write
 
-GREEDY = PredictConfig(decoding=Decoding(max_new_tokens=12), batch_tokens=700)
-SAMPLED = GREEDY.model_copy(update={"decoding": Decoding(max_new_tokens=12, temperature=0.8, top_p=0.9, seed=3)})
+GREEDY = PredictConfig(max_new_tokens=12, batch_tokens=700)
+SAMPLED = GREEDY.model_copy(update={"temperature": 0.8, "top_p": 0.9, "seed": 3})
 
 
 def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
@@ -51,6 +51,7 @@ def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
         assert row["sequence_sha256"] == [Protein("", letters).checksum for letters in sequences]
         assert row["model"] == {"name": "model", "manifest_sha256": sha256_of(model_folder / "manifest.json")}
         assert row["decoding"] == {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+        assert row["record_seed"] == record_seed(0, row["long_format_id"])
         assert row["finish"] in {"stop", "length"}
 
 
@@ -67,7 +68,7 @@ def test_order_and_bound_change_no_sampled_answer(model_folder: Path, tmp_path: 
     )
     assert mixed == answers
     assert [row["long_format_id"] for row in read(tmp_path / "mixed.jsonl")] == [row["long_format_id"] for row in asked]
-    reseeded = SAMPLED.model_copy(update={"decoding": SAMPLED.decoding.model_copy(update={"seed": 4})})
+    reseeded = SAMPLED.model_copy(update={"seed": 4})
     predict(tmp_path / "in.json", model_folder, tmp_path / "seed4.jsonl", reseeded)
     changed = [a["Predicted"] != b["Predicted"] for a, b in zip(rows, read(tmp_path / "seed4.jsonl"), strict=True)]
     assert sum(changed) > 40
@@ -194,7 +195,7 @@ def test_other_settings_input_or_model_are_refused(model_folder: Path, tmp_path:
     predict(source, model_folder, output, GREEDY)
     before = output.read_bytes()
     other_model = save_model(tmp_path / "other", seed=2)
-    longer = GREEDY.model_copy(update={"decoding": Decoding(max_new_tokens=13)})
+    longer = GREEDY.model_copy(update={"max_new_tokens": 13})
     cases = [
         (source, model_folder, SAMPLED, "decoding"),
         (source, model_folder, longer, "max_new_tokens"),
@@ -280,9 +281,10 @@ def test_exit_codes_tell_nothing_could_run_from_wrong_usage(model_folder: Path, 
     assert run(*common).exit_code == 2
     good = write(tmp_path / "good.json", [record(0, [0])])
     assert run("--input", good, "--model", tmp_path / "no-model", "--output", tmp_path / "m.jsonl").exit_code == 2
-    result = run("--input", good, *common, "--top-p", 0)
-    assert result.exit_code == 2
-    assert "top_p" in result.stderr
+    for wrong, name in ((["--top-p", 0], "top_p"), (["--greedy", "--temperature", 1], "--temperature")):
+        result = run("--input", good, *common, *wrong)
+        assert result.exit_code == 2
+        assert name in result.stderr
 
 
 def test_every_sequence_of_the_sample_is_distinct() -> None:

@@ -32,14 +32,27 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 
 class PredictConfig(Config):
-    """How questions of a file are answered. The defaults are those of the published inference."""
+    """How questions of a file are answered; what is None stays as the model has it, see ``ProteinToText.decoding``."""
 
     compat: bool = False
     """Prompt, precision and decoding as the published implementation has them."""
-    decoding: Decoding = Decoding(max_new_tokens=512, temperature=0.7, top_p=0.9)
-    """Its seed and a record's id give the seed of that record."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_new_tokens: int | None = None
+    seed: int = 0
+    """With a record's id it gives the seed of that record."""
     batch_tokens: int = Field(8192, ge=1)
     """Bound on the decoder's rows and on the encoder's residues at once; answers do not depend on it."""
+
+    def resolved(self, own: Decoding) -> Decoding:
+        """The model's own way of drawing with what is set here laid over it.
+
+        Raises:
+            ConfigError: a value outside its range.
+        """
+        given = {key: getattr(self, key) for key in ("temperature", "top_p", "max_new_tokens", "seed")}
+        values = own.model_dump() | {key: value for key, value in given.items() if value is not None}
+        return Decoding.parse(values, path="decoding")
 
 
 @dataclass(frozen=True)
@@ -109,9 +122,10 @@ def predict_with(
     """The same with a model that is loaded already; ``version`` names it in every row."""
     on_event = on_event or (lambda event: None)
     records = list(read_questions(source, model.config.max_residues))
-    inquiries, rejections = _inquiries(model, records, config.decoding)
+    decoding = config.resolved(model.decoding)
+    inquiries, rejections = _inquiries(model, records, decoding)
     questions = {record.entry: record for record in records if isinstance(record, Question)}
-    fixed = {"model": version, "compat": config.compat, "decoding": config.decoding.model_dump(mode="json")}
+    fixed = {"model": version, "compat": config.compat, "decoding": decoding.model_dump(mode="json")}
     rejected_output = output.with_suffix(".rejected.jsonl")
     with PredictionFile(output, {"input_sha256": sha256_of(source), **fixed}) as file:
         write_rejections(rejected_output, rejections)
@@ -166,6 +180,7 @@ def _row(model: ProteinToText, question: Question, answer: Answer, fixed: dict[s
         "accessions": [protein.accession for protein in question.proteins],
         "sequence_sha256": [protein.checksum for protein in question.proteins],
         "finish": answer.finish,
+        "record_seed": record_seed(fixed["decoding"]["seed"], question.record_id),
         **fixed,
     }
 
