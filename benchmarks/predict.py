@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from reference_way import ReferenceWay
@@ -33,6 +34,15 @@ from protein2text.models.protein_to_text import ProteinToText
 CPU = torch.device("cpu")
 MEDIAN_RESIDUES, SIGMA, LIMITS = 294, 0.63, (30, 4000)
 MAX_NEW_TOKENS = 64
+
+
+class Seconds(NamedTuple):
+    """Of one round: by the clock, and of all processors together, which other work on the machine disturbs less."""
+
+    wall: float
+    cpu: float
+
+
 QUESTIONS = (
     "What does this protein bind?",
     "What is its function?",
@@ -121,27 +131,31 @@ def batched_latents(model: ProteinToText, sequences: list[str]) -> list[torch.Te
     return [bank[sequence] for sequence in sequences]
 
 
-def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[Seconds]]:
     """Seconds of each way; they take turns, so that a busy moment of the machine falls on all."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
-            started = time.perf_counter()
+            started = Seconds(time.perf_counter(), time.process_time())
             work()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(Seconds(time.perf_counter() - started.wall, time.process_time() - started.cpu))
     return seconds
 
 
-def report(op: str, seconds: dict[str, list[float]], count: int, summary: PredictSummary | None) -> None:
+def report(op: str, seconds: dict[str, list[Seconds]], count: int, summary: PredictSummary | None) -> None:
     """One row per way; the ratio is the median of the rounds' own ratios to the product's time."""
-    for name, values in seconds.items():
-        ratio = statistics.median(mine / ours for mine, ours in zip(values, seconds["batched"], strict=True))
+    for name, rounds in seconds.items():
+        pairs = list(zip(rounds, seconds["batched"], strict=True))
+        values = [own.wall for own in rounds]
         cuts = statistics.quantiles(values, n=10, method="inclusive")
         counts = summary if name == "batched" else None
         row: dict[str, object] = {
             "op": op, "shape": f"{count} items", "provider": name, "p20_s": round(cuts[1], 3),
             "p50_s": round(statistics.median(values), 3), "p80_s": round(cuts[7], 3),
-            "times_batched": round(ratio, 2), "items_per_s": round(count / statistics.median(values), 2),
+            "times_batched": round(statistics.median(own.wall / batched.wall for own, batched in pairs), 2),
+            "p50_cpu_s": round(statistics.median(own.cpu for own in rounds), 3),
+            "cpu_times_batched": round(statistics.median(own.cpu / batched.cpu for own, batched in pairs), 2),
+            "items_per_s": round(count / statistics.median(values), 2),
             "forward_passes": counts.forward_passes if counts else "",
             "encoder_passes": counts.encoder_passes if counts else "",
             "cache_hits": counts.cache_hits if counts else "",
