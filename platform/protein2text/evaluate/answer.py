@@ -49,7 +49,7 @@ class ModelAnswerer:
         inquiries = [self._inquiry(place, request) for place, request in enumerate(requests)]
         for finished in self._answerer.answer(inquiries):
             for answer in finished:
-                answers[int(answer.id)] = self._model.answer_text(answer.ids)
+                answers[int(answer.id)] = self._model.decoder.text_of(answer.ids)
         return answers
 
     def _inquiry(self, place: int, request: Request) -> Inquiry:

@@ -105,7 +105,7 @@ def predict(
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = ProteinToText.from_pretrained(model_folder).to(device)
+    model = ProteinToText.from_pretrained(model_folder, compat=config.compat).to(device)
     version = {"name": model_folder.resolve().name, "manifest_sha256": sha256_of(model_folder / MANIFEST)}
     return predict_with(model, version, source, output, config, on_event=on_event)
 
@@ -175,7 +175,7 @@ def _row(model: ProteinToText, question: Question, answer: Answer, fixed: dict[s
         "long_format_id": question.record_id,
         "Prompt": question.text,
         "Ground Truth": question.answer,
-        "Predicted": model.answer_text(answer.ids),
+        "Predicted": model.decoder.text_of(answer.ids),
         "entry": question.entry,
         "accessions": [protein.accession for protein in question.proteins],
         "sequence_sha256": [protein.checksum for protein in question.proteins],
