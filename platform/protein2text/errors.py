@@ -6,6 +6,7 @@ ProteinToTextError
 │   ├── InvalidResidue       a letter outside the encoder's alphabet
 │   ├── EmptySequence        no residues at all
 │   ├── SequenceTooLong      more residues than the limit
+│   │   └── BeyondTraining   longer than the encoder's training crops, where the model refuses that
 │   └── UnusableRecord       any other defect, with a reason code to count by
 ├── MissingFile              a path that is not there
 ├── MissingWeights           base weights that cannot be found
@@ -55,16 +56,27 @@ class InvalidResidue(RecordError):
 
     reason = "invalid_residue"
 
-    def __init__(self, record: str, position: int, letter: str, alphabet: str) -> None:
-        ProteinToTextError.__init__(self, record, position, letter, alphabet)
+    def __init__(
+        self, record: str, position: int, letter: str, alphabet: str, line: int | None = None, column: int | None = None
+    ) -> None:
+        ProteinToTextError.__init__(self, record, position, letter, alphabet, line, column)
         self.record, self.position, self.letter, self.alphabet = record, position, letter, alphabet
+        self.line, self.column = line, column
         self.value = letter
 
     def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}, column {self.column}, "
+        unknown = ", or write X for an unknown residue" if "X" in self.alphabet else ""
         return (
-            f"{self.record}, residue {self.position}: {self.letter!r} is not an amino-acid letter; allowed are "
-            f"{self.alphabet}. Correct the sequence, or write X for an unknown residue."
+            f"{self.record}, {where}residue {self.position}: {self.letter!r} is not an amino-acid letter; allowed are "
+            f"{self.alphabet}. {self._hint()}Correct the sequence{unknown}."
         )
+
+    def _hint(self) -> str:
+        if self.letter.isdecimal():
+            return "Position numbers are no residues: remove them. "
+        hints = {"*": "Only one stop sign, at the end, is ignored. ", ">": "A title stands on a line of its own. "}
+        return hints.get(self.letter, "Remove alignment gaps. " if self.letter in "-.~" else "")
 
 
 class EmptySequence(RecordError):
@@ -72,13 +84,14 @@ class EmptySequence(RecordError):
 
     reason = "empty_sequence"
 
-    def __init__(self, record: str) -> None:
-        ProteinToTextError.__init__(self, record)
-        self.record = record
+    def __init__(self, record: str, line: int | None = None) -> None:
+        ProteinToTextError.__init__(self, record, line)
+        self.record, self.line = record, line
         self.value = "0 residues"
 
     def __str__(self) -> str:
-        return f"{self.record}, sequence: 0 residues; at least 1 is needed. Give the sequence or a FASTA record."
+        where = "" if self.line is None else f"line {self.line}, "
+        return f"{self.record}, {where}sequence: 0 residues; at least 1 is needed. Give the sequence or a FASTA record."
 
 
 class SequenceTooLong(RecordError):
@@ -198,4 +211,27 @@ class PredictionStopped(ProteinToTextError):
         return (
             f"{self.output}: stopped after {self.num_answered} answers, which are kept: {self.problem}. "
             f"Lower --batch-tokens if memory ran out; the same command goes on from here."
+        )
+
+
+class BeyondTraining(SequenceTooLong):
+    """A protein longer than what the encoder was trained on, given to a model that refuses such proteins."""
+
+    def __init__(
+        self, record: str, num_residues: int, max_residues: int, exact_bytes: int = 0, window_bytes: int = 0
+    ) -> None:
+        ProteinToTextError.__init__(self, record, num_residues, max_residues, exact_bytes, window_bytes)
+        self.record, self.num_residues, self.max_residues = record, num_residues, max_residues
+        self.exact_bytes, self.window_bytes = exact_bytes, window_bytes
+        self.value = f"{num_residues} residues"
+
+    def __str__(self) -> str:
+        memory = ""
+        if self.exact_bytes:
+            exact, window = self.exact_bytes / 2**30, self.window_bytes / 2**30
+            memory = f" The encoder would need about {exact:.2g} GiB in one pass, {window:.2g} GiB in windows."
+        return (
+            f"{self.record}, sequence: {self.num_residues} residues; the encoder was trained on up to "
+            f"{self.max_residues}, and the model's long_proteins=refuse.{memory} Use a model with long_proteins=auto, "
+            f"or submit one domain of the protein."
         )

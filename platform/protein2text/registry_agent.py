@@ -45,9 +45,9 @@ class ProteinAgent(ResponsesAgent):
         if not proteins:
             remedy = 'Send custom_inputs={"proteins": [{"sequence": "..."}]}.'
             raise RecordError("request", "custom_inputs.proteins", "no protein", "at least one is needed", remedy)
-        limit = self._model.config.max_residues
+        letters = self._model.reading.alphabet.letters
         return [
-            clean_sequence(protein["sequence"], record=f"protein {number}", max_residues=limit)
+            clean_sequence(protein["sequence"], record=f"protein {number}", alphabet=letters)
             for number, protein in enumerate(proteins, start=1)
         ]
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
+from protein2text.models.encoders import reading_of
 from protein2text.models.model_config import ModelConfig
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
 if TYPE_CHECKING:
     from protein2text.registry import ModelVersion
-
-TRAINED_RESIDUES = 1022
-"""ESM-2 was trained on crops of about this many residues (Lin et al., Science 379:1123)."""
 
 REGISTRY = "models:/"
 
@@ -38,10 +36,12 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     weights = weights_sum(verify_manifest(folder))
     path = folder / "config.json"
     model = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
-    trained = min(model.max_residues, TRAINED_RESIDUES)
+    trained = reading_of(model).training_residues
+    longest = min(config.max_residues, trained) if model.long_proteins == "refuse" else config.max_residues
     return ModelCard(
-        uri, str(folder), name, version or weights[:12], weights, model.max_residues, trained, int(time.time())
-    )
+        uri, str(folder), name, version or weights[:12], weights, longest, trained, int(time.time()),
+        model.long_proteins,
+    )  # fmt: skip
 
 
 def open_model(config: ServiceConfig, card: ModelCard) -> Path:

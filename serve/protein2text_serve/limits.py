@@ -28,13 +28,14 @@ def accept(request: ChatRequest, id: str, config: ServiceConfig, card: ModelCard
             "accession": protein.accession,
             "sequence_sha256": protein.checksum,
             "num_residues": len(protein),
-            "beyond_training_length": len(protein) > card.trained_residues,
+            "beyond_training_length": card.reading().beyond_training(len(protein)),
+            "read_as": card.reading().used(len(protein)),
         }
         for protein in proteins
     ]
     provenance = {
         "proteins": described,
-        "beyond_training_length": any(len(protein) > card.trained_residues for protein in proteins),
+        "beyond_training_length": any(protein["beyond_training_length"] for protein in described),
     }
     messages = question_messages(text, len(proteins))
     return Question(id, messages, [protein.sequence for protein in proteins], provenance, settings)

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from protein2text.models.long_proteins import LongProteins, Reading
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -21,6 +23,12 @@ class ModelCard:
     """Proteins above this length were not seen by the encoder in its training."""
     created: int
     """Unix time at which the service resolved the model."""
+    long_proteins: LongProteins = "auto"
+    """How the model reads proteins above that length."""
+
+    def reading(self) -> Reading:
+        """The model's own, as far as lengths go."""
+        return Reading(training_residues=self.trained_residues, long_proteins=self.long_proteins)
 
     def describe(self) -> dict[str, Any]:
         """As it stands in answers and in ``/v1/models``."""

@@ -24,6 +24,8 @@ class ServiceConfig(Config):
     """Largest request body, counted as it is received."""
     max_proteins: int = Field(2, gt=0)
     """Most proteins in one request."""
+    max_residues: int = Field(40_000, gt=0)
+    """Longest protein in a request; a model that refuses what is beyond its encoder's training lowers it to that."""
     max_tokens: int = Field(512, gt=0)
     """Most answer tokens a request may ask for."""
     default_tokens: int = Field(64, gt=0)

@@ -29,7 +29,6 @@ def write_random_bases(folder: Path) -> dict[str, Any]:
         "encoder": {"source": str(encoder)},
         "bridge": {"num_latents": 4, "depth": 1, "num_heads": 2, "head_dim": 8},
         "decoder": {"source": str(decoder), "lora": {"rank": 2, "alpha": 4}},
-        "max_residues": 512,
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ import ray
 import ray.data
 
 from protein2text.config import RunConfig, load_run
-from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable, SequenceTooLong
+from protein2text.errors import BeyondTraining, ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable
 from protein2text.evaluate.answer import ModelAnswerer
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.run import EvaluationResult, evaluate
 from protein2text.models.chat import encode_prompt
+from protein2text.models.encoders import family_of, register
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
 from tests.evaluate.random_model import write_random_bases, write_random_model
@@ -110,10 +112,12 @@ def test_a_damaged_model_is_refused(config: RunConfig, model_dir: Path, tmp_path
         evaluate(str(copy), config, str(tmp_path / "out"))
 
 
-def test_a_protein_above_the_models_limit_is_refused_never_cut(config: RunConfig, tmp_path: Path) -> None:
-    short = config.model.model_copy(update={"max_residues": 20})
+def test_a_protein_that_the_model_refuses_is_named_before_the_first_answer(config: RunConfig, tmp_path: Path) -> None:
+    register(replace(family_of(config.model.encoder), name="esm2-crops-of-20", training_residues=20))
+    encoder = config.model.encoder.model_copy(update={"family": "esm2-crops-of-20"})
+    short = config.model.model_copy(update={"encoder": encoder, "long_proteins": "refuse"})
     folder = write_random_model(tmp_path / "model", short)
-    with pytest.raises(SequenceTooLong, match="max_residues=20"):
+    with pytest.raises(BeyondTraining, match="trained on up to 20, and the model's long_proteins=refuse"):
         evaluate(str(folder), config, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

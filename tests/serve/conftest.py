@@ -100,7 +100,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder=EncoderConfig(source=str(encoder)),
         bridge=BridgeConfig(num_latents=4, depth=1, num_heads=2, head_dim=8),
         decoder=DecoderConfig(source=str(decoder), lora=LoraConfig(rank=2, alpha=4)),
-        max_residues=MAX_RESIDUES,
     )
     model = ProteinToText(config)
     model.set_stage("instruction")
@@ -132,7 +131,13 @@ def service(model_folder: Path) -> str:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     CLUSTER.callback(ray.shutdown)
     running = start(
-        str(model_folder), port=0, model_name="tiny-random", max_tokens=256, max_replicas=1, max_in_flight=8
+        str(model_folder),
+        port=0,
+        model_name="tiny-random",
+        max_residues=MAX_RESIDUES,
+        max_tokens=256,
+        max_replicas=1,
+        max_in_flight=8,
     )
     CLUSTER.callback(stop, running)
     return running.url

@@ -1,5 +1,6 @@
 """Which model a service pins, and what it refuses to load."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ def config_of(model: Path | str, **fields: Any) -> ServiceConfig:
 
 
 def test_a_folder_is_named_by_its_weights(copied: Path, model_folder: Path) -> None:
-    card = resolve_model(config_of(copied, model_name="mine"))
-    assert (card.name, card.uri, card.max_residues) == ("mine", str(copied), 64)
+    card = resolve_model(config_of(copied, model_name="mine", max_residues=64))
+    assert (card.name, card.uri, card.max_residues, card.trained_residues) == ("mine", str(copied), 64, 1022)
     assert card.version == card.weights[:12]
     assert card.weights == resolve_model(config_of(model_folder)).weights
     assert open_model(config_of(copied), card) == copied
@@ -97,3 +98,12 @@ def test_a_protein_longer_than_the_encoder_was_trained_on_is_flagged(num_residue
     told = accept(request, "id", config_of("m"), card).extras(card)
     assert told["beyond_training_length"] is beyond
     assert [protein["beyond_training_length"] for protein in told["proteins"]] == [beyond, False]
+    assert [protein["read_as"] for protein in told["proteins"]] == ["window" if beyond else "exact", "exact"]
+
+
+def test_a_model_that_refuses_long_proteins_lowers_the_services_limit(copied: Path) -> None:
+    path = copied / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "long_proteins": "refuse"}))
+    write_manifest(copied)
+    assert resolve_model(config_of(copied)).max_residues == 1022
+    assert resolve_model(config_of(copied, max_residues=100)).max_residues == 100

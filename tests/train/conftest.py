@@ -21,6 +21,7 @@ from transformers import EsmForMaskedLM, LlamaForCausalLM
 from protein2text.config import RunConfig
 from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, iter_local, make_record, write_shard
 from protein2text.data.split_folder import write_split
+from protein2text.models.encoders import reading_of
 from protein2text.proteins import Protein
 from protein2text.train.base_decoder import decoder_config, train_tokenizer
 from protein2text.train.base_encoder import encoder_config
@@ -189,7 +190,8 @@ def worker_functions() -> ModuleType:
 def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
     records = pa.Table.from_pylist(iter_local(config.data.corpus), schema=RECORD_SCHEMA)
     decoder = config.model.decoder.source
-    return tokenize(records, TokenizeJob(stage, decoder, config.model.bridge, config.data.split))
+    job = TokenizeJob(stage, decoder, config.model.bridge, config.data.split, reading_of(config.model))
+    return tokenize(records, job)
 
 
 def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:

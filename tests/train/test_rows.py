@@ -7,9 +7,10 @@ import pytest
 
 from protein2text.config import RunConfig
 from protein2text.data.records import RECORD_SCHEMA, iter_local
-from protein2text.errors import UnusableRecord
+from protein2text.errors import BeyondTraining, UnusableRecord
 from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
+from protein2text.models.encoders import reading_of
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, expand, planned_columns, read_steps, tokenize
 
@@ -21,6 +22,7 @@ def records(run_config: RunConfig) -> list[dict[str, Any]]:
 
 def job(config: RunConfig, stage: Any, **changes: Any) -> TokenizeJob:
     values = {"tokenizer": config.model.decoder.source, "bridge": config.model.bridge, "split": config.data.split}
+    values["reading"] = reading_of(config.model)
     return TokenizeJob(stage=stage, **(values | changes))
 
 
@@ -55,6 +57,17 @@ def test_sizes_are_those_of_the_packed_batch(run_config: RunConfig, records: lis
         assert row["num_tokens"] == batch.num_tokens == len(row["ids"]) + sum(per_protein) - len(per_protein)
         assert row["num_residues"] == batch.num_residues == sum(len(sequence) for sequence in row["sequences"])
         assert 0 < sum(label != IGNORED for label in row["labels"]) < len(row["ids"])
+
+
+def test_a_protein_that_the_model_refuses_for_its_length_is_named(
+    run_config: RunConfig, records: list[dict[str, Any]]
+) -> None:
+    long = next(record for record in records if record["record_id"] == "P10")
+    long["proteins"][0]["sequence"] = "M" * 1023
+    refusing = reading_of(run_config.model.model_copy(update={"long_proteins": "refuse"}))
+    assert tokenize(table(records), job(run_config, "alignment")).num_rows == 20
+    with pytest.raises(BeyondTraining, match="P10, sequence: 1023 residues"):
+        tokenize(table(records), job(run_config, "alignment", reading=refusing))
 
 
 def test_placeholders_that_differ_from_the_proteins_are_named(

@@ -9,7 +9,7 @@ from typing import Any
 
 from protein2text.config import RunConfig
 from protein2text.data.records import corpus_checksum, iter_local
-from protein2text.errors import ConfigError, SequenceTooLong
+from protein2text.errors import ConfigError
 from protein2text.evaluate.answer import ModelAnswerer, OnEvent, answer_here, answer_on_ray
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.corpus import load_corpus
@@ -17,6 +17,7 @@ from protein2text.evaluate.judgment import collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.verdict import Outcome
 from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
+from protein2text.models.encoders import reading_of
 from protein2text.models.model_config import ModelConfig
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def evaluate(
 
     Raises:
         MissingFile: no model, corpus, split or test record.
-        SequenceTooLong: a protein above the model's limit.
+        BeyondTraining: a protein longer than the encoder was trained on, and the model refuses those.
         CorruptCheckpoint: the model differs from its manifest.
         ResourcesUnavailable: the cluster cannot hold the actors, or MMseqs2 does not run.
     """
@@ -93,13 +94,12 @@ def _locate(model: str, config: RunConfig) -> tuple[Path, str | None]:
 
 
 def _refuse_longer(requests: Sequence[Request], folder: Path) -> None:
-    """Nothing is cut: a protein above the model's limit is refused before the first answer."""
+    """Nothing is cut: a protein that the model refuses for its length is named before the first answer."""
     path = folder / "config.json"
-    limit = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path)).max_residues
+    reading = reading_of(ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path)))
     for request in requests:
         for accession, sequence in zip(request.accessions, request.sequences, strict=True):
-            if len(sequence) > limit:
-                raise SequenceTooLong(accession, len(sequence), limit)
+            reading.check(accession, len(sequence))
 
 
 def _describe(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Packed batches, planned on the host: rows lie end to end, and all that a device step needs is already there.
 
-Legend: B proteins, S packed residue rows, L decoder rows of all proteins end to end, T packed tokens, N examples,
-P the rows of T that proteins fill (a protein in two examples fills rows in both), M supervised tokens.
+Legend: B proteins, W windows of them (as many, unless a long protein is read in several), S packed residue rows,
+L decoder rows of all proteins end to end, T packed tokens, N examples, P the rows of T that proteins fill (a protein in
+two examples fills rows in both), M supervised tokens.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,8 @@ from torch import Tensor
 
 from protein2text.errors import RecordError
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
+from protein2text.models.long_proteins import EXACT, Reading
 from protein2text.models.model_config import BridgeConfig
-
-VOCABULARY = ("<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO", ".", "-", "<null_1>", "<mask>")
-"""ESM-2's 33 tokens in their published order."""
-
-RESIDUE_IDS = {letter: number for number, letter in enumerate(VOCABULARY) if len(letter) == 1 and letter.isalpha()}
-CLS_ID, PAD_ID, EOS_ID, MASK_ID = (VOCABULARY.index(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
 
 
 def starts(lengths: Sequence[int]) -> Tensor:
@@ -30,15 +26,22 @@ def starts(lengths: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class ProteinBatch:
-    """Packed proteins as the encoder reads them: CLS, residues, EOS of each, end to end."""
+    """Packed proteins as the encoder reads them: CLS, residues, EOS of each, end to end.
+
+    A long protein may be read in overlapping windows (`long_proteins`); which of their states are kept is planned here,
+    so that the encoder knows nothing of it.
+    """
 
     ids_S: Tensor
     positions_S: Tensor
-    cu_seqlens_B1: Tensor
+    """Restart at 0 in each window."""
+    cu_seqlens_W1: Tensor
+    window_lengths: tuple[int, ...]
+    """Rows that attend to each other: those of a whole protein, or of one window of it."""
     lengths: tuple[int, ...]
-    """Rows per protein, residues + 2."""
+    """Tokens per protein, residues + 2."""
     state_rows: Tensor
-    """Rows whose states leave the encoder: all but CLS, so residues + 1 per protein."""
+    """Rows whose states leave the encoder, by protein and in its order: residues and EOS, so residues + 1 each."""
     state_cu_seqlens_B1: Tensor
 
     @property
@@ -110,28 +113,33 @@ def _moved(batch: ProteinBatch | TextBatch, device: torch.device | str) -> dict[
     return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 
-def pack_proteins(sequences: Sequence[str]) -> ProteinBatch:
-    """Pack sequences of ESM-2's letters, longest first being the caller's choice.
+def pack_proteins(sequences: Sequence[str], reading: Reading = EXACT) -> ProteinBatch:
+    """Pack sequences of the encoder's letters, longest first being the caller's choice.
+
+    Args:
+        reading: the model's own, ``model.reading``; by default ESM-2's letters, one pass at any length.
 
     Raises:
         ValueError: no sequence, or a letter that `protein2text.proteins` should have refused.
+        BeyondTraining: a protein that the reading refuses.
     """
     if not sequences:
         raise ValueError("a batch needs at least one protein")
     ids: list[int] = []
-    for sequence in sequences:
-        try:
-            ids += [CLS_ID, *(RESIDUE_IDS[letter] for letter in sequence), EOS_ID]
-        except KeyError as error:
-            raise ValueError(
-                f"letter {error} is not in the encoder's alphabet; clean sequences with parse_protein"
-            ) from None
+    window_lengths: list[int] = []
+    state_rows: list[int] = []
+    for number, sequence in enumerate(sequences):
+        reading.check(f"protein {number} of the batch", len(sequence))
+        row = reading.alphabet.row(sequence)
+        for begin, end, first, last in reading.windows(len(sequence)):
+            state_rows += range(len(ids) + first - begin, len(ids) + last - begin)
+            ids += row[begin:end]
+            window_lengths.append(end - begin)
     lengths = tuple(len(sequence) + 2 for sequence in sequences)
-    positions = torch.cat([torch.arange(length) for length in lengths])
     return ProteinBatch(
-        ids_S=torch.tensor(ids), positions_S=positions, cu_seqlens_B1=starts(lengths), lengths=lengths,
-        state_rows=torch.nonzero(positions != 0).squeeze(1),
-        state_cu_seqlens_B1=starts([length - 1 for length in lengths]),
+        ids_S=torch.tensor(ids), positions_S=torch.cat([torch.arange(length) for length in window_lengths]),
+        cu_seqlens_W1=starts(window_lengths), window_lengths=tuple(window_lengths), lengths=lengths,
+        state_rows=torch.tensor(state_rows), state_cu_seqlens_B1=starts([length - 1 for length in lengths]),
     )  # fmt: skip
 
 
@@ -199,7 +207,9 @@ def _indices(values: Sequence[int]) -> Tensor:
     return torch.tensor(values, dtype=torch.long)
 
 
-def pack(examples: Sequence[Example], proteins: Sequence[Sequence[str]], bridge: BridgeConfig) -> Batch:
+def pack(
+    examples: Sequence[Example], proteins: Sequence[Sequence[str]], bridge: BridgeConfig, reading: Reading = EXACT
+) -> Batch:
     """Pack examples with their proteins' sequences, longest protein first, each distinct sequence once."""
     distinct = sorted(
         {sequence for group in proteins for sequence in group}, key=lambda sequence: (-len(sequence), sequence)
@@ -207,4 +217,4 @@ def pack(examples: Sequence[Example], proteins: Sequence[Sequence[str]], bridge:
     number_of = {sequence: number for number, sequence in enumerate(distinct)}
     numbers = [[number_of[sequence] for sequence in group] for group in proteins]
     num_rows = [bridge.num_rows(len(sequence)) for sequence in distinct]
-    return Batch(pack_proteins(distinct), pack_text(examples, numbers, num_rows))
+    return Batch(pack_proteins(distinct, reading), pack_text(examples, numbers, num_rows))

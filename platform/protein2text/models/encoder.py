@@ -3,7 +3,7 @@
 Lin et al., Science 379:1123 (2023). Rotary positions: RoFormer, arXiv:2104.09864. The module holds its own weights;
 `encoder_weights` reads them from either published format.
 
-Legend: B proteins, S packed residue rows, E encoder width, H heads, C channels per head.
+Legend: B proteins, W windows of them, S packed residue rows, E encoder width, H heads, C channels per head.
 """
 
 from dataclasses import dataclass
@@ -82,6 +82,15 @@ class Encoder(nn.Module):
         self.register_buffer("frequencies_C", frequencies, persistent=False)
         self.frequencies_C: Tensor
 
+    @property
+    def width(self) -> int:
+        return self.shape.width
+
+    @property
+    def row_bytes(self) -> int:
+        """Peak memory of a forward per row: in the feed-forward, 5 tensors of width E and 3 of the hidden width."""
+        return (5 * self.shape.width + 3 * self.shape.feed_forward) * self.embeddings.weight.element_size()
+
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Cast parameters, but keep the rotary frequencies in float32: casting them is how positions get lost."""
         frequencies = self.frequencies_C
@@ -129,14 +138,8 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """One layer; its second norm already belongs to the next one, so that residual, bias and norm are one step."""
         layer: EncoderLayer = self.layers[number]  # type: ignore[assignment]
-        heads, eps = self.shape.num_heads, self.shape.eps
-        qkv_S3HC = layer.qkv(normed_SE).view(len(normed_SE), 3, heads, -1)
-        queries, keys, values = qkv_rope(qkv_S3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
-        attended = packed_attention(
-            queries, keys, values, cu_seqlens=proteins.cu_seqlens_B1, lengths=proteins.lengths, scale=1.0, causal=False
-        )
-        branch_SE = F.linear(attended.flatten(1), layer.attention_out.weight)
-        norm = layer.feed_forward_norm
+        branch_SE = self._attention(layer, normed_SE, proteins, cos_SC, sin_SC)
+        norm, eps = layer.feed_forward_norm, self.shape.eps
         stream_SE, normed_SE = residual_layer_norm(
             stream_SE, branch_SE, layer.attention_out.bias, norm.weight, norm.bias, eps
         )
@@ -148,6 +151,18 @@ class Encoder(nn.Module):
         return residual_layer_norm(
             stream_SE, branch_SE, layer.feed_forward_out.bias, following.weight, following.bias, eps
         )
+
+    def _attention(
+        self, layer: EncoderLayer, normed_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor
+    ) -> Tensor:
+        """What a layer's attention adds, ``(S, E)`` without its bias; its queries, keys and values end here."""
+        qkv_S3HC = layer.qkv(normed_SE).view(len(normed_SE), 3, self.shape.num_heads, -1)
+        queries, keys, values = qkv_rope(qkv_S3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
+        attended = packed_attention(
+            queries, keys, values,
+            cu_seqlens=proteins.cu_seqlens_W1, lengths=proteins.window_lengths, scale=1.0, causal=False,
+        )  # fmt: skip
+        return F.linear(attended.flatten(1), layer.attention_out.weight)
 
     def _norm_after(self, number: int) -> nn.LayerNorm | None:
         if number + 1 < len(self.layers):

@@ -6,18 +6,23 @@ unexpected or misshapen tensor is an error that names it.
 
 import argparse
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from protein2text.errors import MissingWeights
 from protein2text.models.encoder import Encoder, EncoderShape
-from protein2text.models.model_config import EncoderConfig
+from protein2text.models.model_config import ESM2_LAYER, EncoderConfig
 from protein2text.models.sources import resolve_source
+
+INDEX = "model.safetensors.index.json"
+"""Names the shards of large weights, and which tensor lies in which."""
 
 _HUGGING_FACE = {
     "attention.LayerNorm": "attention_norm", "attention.self.query": "q", "attention.self.key": "k",
@@ -38,14 +43,14 @@ _IGNORED = re.compile(
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:
-    """An encoder with the configured weights, layer, dtype and rotary switch.
+    """An ESM-2 with the configured weights, layer, dtype and rotary switch.
 
     Raises:
-        MissingWeights: the source cannot be found, or a tensor is missing, unexpected or misshapen.
+        MissingWeights: the source cannot be found or read, or a tensor is missing, unexpected or misshapen.
     """
     path = resolve_source(config.source, config.revision)
     shape, tensors = read_fair_esm(path) if path.suffix == ".pt" else read_hugging_face(path)
-    encoder = Encoder(shape, layer=config.layer, rope=config.esm_rope)
+    encoder = Encoder(shape, layer=ESM2_LAYER if config.layer is None else config.layer, rope=config.esm_rope)
     wanted = encoder.state_dict()
     given = {
         name: tensor for name, tensor in tensors.items() if name in wanted or not _above(name, len(encoder.layers))
@@ -69,13 +74,16 @@ def _above(name: str, num_layers: int) -> bool:
 
 
 def read_hugging_face(folder: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
-    """Shape and tensors of a transformers ESM folder (``config.json``, ``model.safetensors``)."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files or not (folder / "config.json").is_file():
-        raise MissingWeights(
-            str(folder), "no config.json with *.safetensors beside it", "Convert pickled weights to safetensors."
-        )
-    raw = json.loads((folder / "config.json").read_text())
+    """Shape and tensors of a transformers ESM folder (``config.json``, ``*.safetensors``, sharded or not).
+
+    Raises:
+        MissingWeights: a file is missing or damaged, or this is no ESM-2.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "Give a folder as transformers writes it, or a fair-esm .pt file."
+        raise MissingWeights(str(folder), f"config.json cannot be read ({error})", remedy) from None
     if (
         raw.get("model_type") != "esm"
         or raw.get("position_embedding_type") != "rotary"
@@ -86,10 +94,37 @@ def read_hugging_face(folder: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
         raw["hidden_size"], raw["num_hidden_layers"], raw["num_attention_heads"], raw["intermediate_size"],
         bool(raw.get("token_dropout", False)), raw.get("layer_norm_eps", 1e-5),
     )  # fmt: skip
-    raw_tensors = {_current_name(name): tensor for file in files for name, tensor in load_file(file).items()}
+    raw_tensors = {_current_name(name): tensor for name, tensor in read_shards(folder).items()}
     names = {"embeddings.word_embeddings.weight": "embeddings.weight"}
     names |= {f"encoder.emb_layer_norm_after.{part}": f"final_norm.{part}" for part in ("weight", "bias")}
     return shape, _rename(raw_tensors, names, re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)"), _HUGGING_FACE)
+
+
+def read_shards(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder's safetensors files: those that its index names, or every one without an index.
+
+    Raises:
+        MissingWeights: no file, one that the index names is not there or damaged, or a tensor stands in two.
+    """
+    index = folder / INDEX
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    else:
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        raise MissingWeights(str(folder), "no *.safetensors file", "Convert pickled weights to safetensors.")
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        try:
+            shard = load_file(folder / name)
+        except (OSError, SafetensorError) as error:
+            raise MissingWeights(
+                str(folder), f"{name} cannot be read ({error})", "Copy or download it again."
+            ) from None
+        if twice := sorted(shard.keys() & tensors.keys()):
+            raise MissingWeights(str(folder), f"{twice[0]} stands in two files", "Remove the file that is too many.")
+        tensors |= shard
+    return tensors
 
 
 def _current_name(name: str) -> str:
@@ -98,14 +133,25 @@ def _current_name(name: str) -> str:
 
 
 def read_fair_esm(path: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
-    """Shape and tensors of a fair-esm ``.pt``, read without running any code from it."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    model = raw["cfg"]["model"]
-    shape = EncoderShape(
-        model.encoder_embed_dim, model.encoder_layers, model.encoder_attention_heads, 4 * model.encoder_embed_dim,
-        model.token_dropout,
-    )  # fmt: skip
+    """Shape and tensors of a fair-esm ``.pt``, read without running any code from it.
+
+    Raises:
+        MissingWeights: damaged, no ESM-2, or it holds more than tensors and plain settings.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            raw = torch.load(path, map_location="cpu", weights_only=True)
+        model = raw["cfg"]["model"]
+        shape = EncoderShape(
+            model.encoder_embed_dim, model.encoder_layers, model.encoder_attention_heads, 4 * model.encoder_embed_dim,
+            model.token_dropout,
+        )  # fmt: skip
+    except pickle.UnpicklingError as error:
+        problem = f"it holds more than tensors and plain settings: {str(error).splitlines()[0]}"
+        raise MissingWeights(str(path), problem, "Get the file from where fair-esm publishes it.") from None
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
+        problem = f"no ESM-2 as fair-esm writes it ({type(error).__name__}: {str(error).splitlines()[0]})"
+        raise MissingWeights(str(path), problem, "Give an esm2_*.pt file, or download it again.") from None
     prefix = re.compile(r"^(encoder\.sentence_encoder\.|encoder\.)")
     raw_tensors = {prefix.sub("", name): tensor for name, tensor in raw["model"].items()}
     names = {"embed_tokens.weight": "embeddings.weight"}
@@ -134,7 +180,11 @@ def _rename(
 
 
 def write_fair_esm(folder: Path, path: Path) -> None:
-    """Write a Hugging Face ESM-2 folder as a fair-esm ``.pt``, as users of that package keep it."""
+    """Write a Hugging Face ESM-2 folder as a fair-esm ``.pt``, as users of that package keep it.
+
+    Raises:
+        MissingWeights: the folder holds no ESM-2.
+    """
     shape, _ = read_hugging_face(folder)
     namespace = argparse.Namespace(
         encoder_layers=shape.num_layers, encoder_embed_dim=shape.width, encoder_attention_heads=shape.num_heads,
@@ -151,14 +201,13 @@ def write_fair_esm(folder: Path, path: Path) -> None:
         ),
     ]  # fmt: skip
     tensors: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        for name, tensor in load_file(file).items():
-            name = _current_name(name)
-            if re.search(r"rotary_embeddings|position_embeddings|position_ids", name):
-                continue
-            for pattern, replacement in to_fair:
-                name = re.sub(pattern, replacement, name)
-            tensors[name] = tensor
+    for name, tensor in read_shards(folder).items():
+        name = _current_name(name)
+        if re.search(r"rotary_embeddings|position_embeddings|position_ids", name):
+            continue
+        for pattern, replacement in to_fair:
+            name = re.sub(pattern, replacement, name)
+        tensors[name] = tensor
     tensors.setdefault("encoder.lm_head.weight", tensors["encoder.sentence_encoder.embed_tokens.weight"])
     torch.save({"cfg": {"model": namespace}, "model": tensors}, path)
 

@@ -6,19 +6,26 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from protein2text.base_config import Config
+from protein2text.models.long_proteins import LongProteins
+
+ESM2_LAYER = -2
+"""The last layer but one, before the final norm: what Protein2Text was trained on (NAACL 2025)."""
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class EncoderConfig(Config):
-    """The frozen protein encoder: ESM-2 of any size."""
+    """The frozen protein encoder: ESM-2 of any size, or another that `encoders` knows."""
 
+    family: str = "esm2"
+    """Registered architecture."""
     source: str
     """Hugging Face folder, fair-esm ``.pt`` file, hub id, or ``preset:NAME`` for weights that ship with the package."""
     revision: str | None = None
     """Hub revision; needed for a hub id."""
-    layer: int = -2
-    """Index into the states (embeddings, layer 1, …, layer N); -2 is the output of the last layer but one."""
+    layer: int | None = None
+    """Index into the states (embeddings, layer 1, …, layer N), negative ones from the end; by default the family's own,
+    for ESM-2 -2, the output of the last layer but one."""
     dtype: Dtype = "float32"
     esm_rope: Literal["exact", "legacy_bf16"] = "exact"
     """``legacy_bf16`` builds rotary positions in bfloat16, as the published checkpoint saw them."""
@@ -73,8 +80,8 @@ class ModelConfig(Config):
     decoder: DecoderConfig
     origin: Literal["trained", "published"] = "trained"
     """Trained by this program, or converted from a checkpoint of the published layout."""
-    max_residues: int = Field(1022, ge=1)
-    """Longest protein accepted; ESM-2 was trained on crops of about 1,022 residues."""
+    long_proteins: LongProteins = "auto"
+    """How proteins above the encoder's training length (ESM-2: 1,022 residues) are read."""
 
     @model_validator(mode="after")
     def _encoder_is_frozen_whole(self) -> Self:

@@ -5,6 +5,7 @@ M supervised tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,8 +20,9 @@ from protein2text.models.bridge import Bridge, CrossAttention
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, encode_prompt, question_messages
 from protein2text.models.compatibility import PUBLISHED_DECODING, encode_published_prompt, published_config
 from protein2text.models.decoder import Decoder
-from protein2text.models.encoder_weights import load_encoder
+from protein2text.models.encoders import build_encoder, reading_of
 from protein2text.models.generation import Decoding, generate
+from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.model_folder import read_model, write_model
 
@@ -35,13 +37,18 @@ class ProteinToText(nn.Module):
         super().__init__()
         self.config = config = published_config(config) if compat else config
         self.compat = compat
-        self.encoder = load_encoder(config.encoder)
+        self.encoder: Any = build_encoder(config.encoder)
         self.decoder = Decoder(config.decoder, compat=compat)
-        self.bridge = Bridge(config.bridge, self.encoder.shape.width, self.decoder.width)
+        self.bridge = Bridge(config.bridge, self.encoder.width, self.decoder.width)
 
     @property
     def tokenizer(self) -> Tokenizer:
         return self.decoder.tokenizer
+
+    @property
+    def reading(self) -> Reading:
+        """How sequences become the encoder's input; `pack` and `pack_proteins` take it."""
+        return replace(reading_of(self.config), row_bytes=self.encoder.row_bytes)
 
     @property
     def device(self) -> torch.device:
@@ -113,7 +120,7 @@ class ProteinToText(nn.Module):
         if not sequences:
             return {}
         ordered = sorted(sequences, key=lambda sequence: (-len(sequence), sequence))
-        rows_LD = self.protein_rows(pack_proteins(ordered).to(self.device))
+        rows_LD = self.protein_rows(pack_proteins(ordered, self.reading).to(self.device))
         num_rows = [self.config.bridge.num_rows(len(sequence)) for sequence in ordered]
         return dict(zip(ordered, torch.split(rows_LD, num_rows), strict=True))
 

@@ -16,7 +16,7 @@ from transformers import EsmConfig, EsmForMaskedLM, EsmTokenizer
 
 from protein2text.data.sample_families import CATALYTIC, CONTEXT, Family
 from protein2text.data.sample_proteins import build_domains, held_out_combinations, make_protein
-from protein2text.models.batches import CLS_ID, EOS_ID, MASK_ID, PAD_ID, RESIDUE_IDS, VOCABULARY
+from protein2text.models.alphabet import CLS_ID, EOS_ID, MASK_ID, PAD_ID, RESIDUE_IDS, VOCABULARY
 from protein2text.train.schedule import learning_rate as scheduled
 
 logger = logging.getLogger(__name__)

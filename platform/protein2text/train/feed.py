@@ -17,6 +17,7 @@ import ray.data
 from protein2text.config import RunConfig
 from protein2text.data.records import read_records
 from protein2text.errors import ConfigError, UnusableRecord
+from protein2text.models.encoders import reading_of
 from protein2text.models.sources import resolve_source
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, expand, planned_columns, tokenize
@@ -38,7 +39,7 @@ def tokenized_records(config: RunConfig, stage: Stage) -> ray.data.Dataset:
     """
     decoder = config.model.decoder
     tokenizer = str(resolve_source(decoder.source, decoder.revision))
-    job = TokenizeJob(stage, tokenizer, config.model.bridge, config.data.split)
+    job = TokenizeJob(stage, tokenizer, config.model.bridge, config.data.split, reading_of(config.model))
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     records = read_records(config.data.corpus)
     tokenize_table: Any = tokenize

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from protein2text.models.batches import Batch, pack
+from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train import checkpoints
 from protein2text.train.checkpoints import State
@@ -72,8 +73,8 @@ def train_step(
         FloatingPointError: the loss is not finite.
     """
     bf16 = task.config.stage(task.stage).precision == "bf16"
-    bridge = task.config.model.bridge
-    batches = [(pack(item.examples, item.proteins, bridge), item.counted) for item in planned]
+    bridge, reading = task.config.model.bridge, reading_of(task.config.model)
+    batches = [(pack(item.examples, item.proteins, bridge, reading), item.counted) for item in planned]
     num_supervised, num_tokens, num_residues = _total_size([batch for batch, counted in batches if counted], engine)
     loss_sum = torch.zeros((), device=engine.device)
     for number, (batch, counted) in enumerate(batches):

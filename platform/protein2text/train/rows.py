@@ -16,6 +16,7 @@ from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
 from protein2text.models.chat import Example, Message, Tokenizer, description_messages, encode_example
 from protein2text.models.decoder import load_tokenizer
+from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import BridgeConfig
 from protein2text.train.plan import Plan
 from protein2text.train.stage_config import Stage
@@ -43,6 +44,7 @@ class TokenizeJob:
     tokenizer: str
     bridge: BridgeConfig
     split: str | None
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
 
     Raises:
         UnusableRecord: placeholders and proteins differ in number, or the split does not know a protein.
+        BeyondTraining: a protein that the model refuses for its length.
         RecordError: an exchange without an answer.
     """
     tokenizer, split = _tokenizer(job.tokenizer), _split(job.split)
@@ -71,6 +74,8 @@ def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
             continue
         example = encode_example(tokenizer, messages, record=record["record_id"])
         sequences = [entry["sequence"] for entry in record["proteins"]]
+        for sequence in sequences:
+            job.reading.check(record["record_id"], len(sequence))
         if example.num_proteins != len(sequences):
             raise UnusableRecord(
                 "placeholders",
