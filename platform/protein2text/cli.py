@@ -25,6 +25,7 @@ from protein2text.cli_common import (
     wait_for_interrupt,
 )
 from protein2text.cli_data import data_app
+from protein2text.cli_encoder import encoder_app
 from protein2text.cli_predict import predict
 from protein2text.errors import MissingFile
 
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
 app.command()(predict)
+app.add_typer(encoder_app, name="encoder")
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
 
@@ -312,7 +314,7 @@ def _read_protein(text: str) -> str:
         RecordError: no protein, or not exactly one.
         MissingFile: it looks like a path and is none.
     """
-    from protein2text.proteins import parse_protein
+    from protein2text.proteins import one_protein, parse_protein, read_proteins
 
     if text == "-":
         return parse_protein(typer.get_text_stream("stdin").read(), record="standard input").sequence
@@ -320,7 +322,7 @@ def _read_protein(text: str) -> str:
     if "." in path.name or "/" in text:
         if not path.is_file():
             raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
-        return parse_protein(path.read_text(encoding="utf-8"), record=text).sequence
+        return one_protein(read_proteins(path), text).sequence
     return parse_protein(text, record="--protein").sequence
 
 

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -56,7 +56,7 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
         raise EmptySequence(record)
     if foreign := _foreign(alphabet).search(typed):
         position = foreign.start() + 1
-        line, column = _place_of(sequence, 0, position)
+        line, column = _place_of(_plain_lines(sequence), 0, position)
         raise InvalidResidue(record, position, foreign.group(), alphabet, line, column)
     residues = typed.upper()
     if max_residues is not None and len(residues) > max_residues:
@@ -84,7 +84,7 @@ def parse_proteins(
     """
     if len(text) > MAX_TEXT_BYTES:
         raise _too_much(record)
-    text = _plain_lines(text)
+    text = _plain_lines(text.removeprefix("\ufeff"))
     if ">" not in text:
         return [Protein(record, clean_sequence(text, record=record, max_residues=max_residues, alphabet=alphabet))]
     if not text.lstrip().startswith(">"):
@@ -118,7 +118,15 @@ def parse_protein(
     Raises:
         RecordError: several records, or anything ``parse_proteins`` refuses.
     """
-    proteins = parse_proteins(text, record=record, max_residues=max_residues, alphabet=alphabet)
+    return one_protein(parse_proteins(text, record=record, max_residues=max_residues, alphabet=alphabet), record)
+
+
+def one_protein(proteins: Sequence[Protein], record: str) -> Protein:
+    """The only one of some proteins.
+
+    Raises:
+        RecordError: there are several.
+    """
     if len(proteins) != 1:
         raise RecordError(record, "FASTA", f"{len(proteins)} records", "exactly 1 is expected here", "Give one record.")
     return proteins[0]
@@ -155,8 +163,8 @@ def accession_of(title: str) -> str:
 
 
 def _plain_lines(text: str) -> str:
-    """Without a byte-order mark, every line ended by a line feed, so that lines and columns stay as given."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    """The same lines and columns, every line ended by a line feed."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _place_of(text: str, record: int, position: int) -> tuple[int, int]:
@@ -166,7 +174,7 @@ def _place_of(text: str, record: int, position: int) -> tuple[int, int]:
         position: number of the residue among those of its record, from 1; 0 is the record's title.
     """
     records = residues = 0
-    for number, line in enumerate(_plain_lines(text).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if record and line.startswith(">"):
             records += 1
             if records == record and position == 0:

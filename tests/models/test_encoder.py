@@ -1,5 +1,8 @@
 """The packed encoder against transformers' and fair-esm's own models."""
 
+import json
+import os
+import shutil
 from pathlib import Path
 
 import esm
@@ -89,8 +92,6 @@ def test_casting_keeps_rotary_frequencies_exact(random_esm: Path) -> None:
 
 def test_legacy_rope_reproduces_the_reference_and_exact_rope_does_not(golden: Path) -> None:
     recorded = load_file(golden / "reference-tiny" / "recorded.safetensors")
-    import json
-
     inputs = json.loads((golden / "reference-tiny" / "input.json").read_text())
     proteins = pack_proteins([record["amino_seq"] for record in inputs])
     errors = {}
@@ -122,6 +123,99 @@ def test_weights_that_do_not_fit_are_refused_by_name(random_esm: Path, tmp_path:
     expected = "adapter" if damage == "unexpected" else "layers.1.feed_forward_out.weight"
     with pytest.raises(MissingWeights, match=expected):
         load_encoder(EncoderConfig(source=str(tmp_path)))
+
+
+def shards(folder: Path, target: Path) -> None:
+    """A folder's weights in three files and the index that large published weights have."""
+    tensors = load_file(folder / "model.safetensors")
+    target.mkdir()
+    weight_map = {}
+    for number in range(3):
+        name = f"model-{number + 1:05}-of-00003.safetensors"
+        part = {key: tensors[key] for key in sorted(tensors)[number::3]}
+        save_file(part, target / name, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(part, name)
+    (target / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (target / "config.json").write_bytes((folder / "config.json").read_bytes())
+
+
+def test_sharded_weights_are_the_same_and_a_lost_or_damaged_shard_is_named(random_esm: Path, tmp_path: Path) -> None:
+    shards(random_esm, tmp_path / "esm2")
+    whole, sharded = (load_encoder(EncoderConfig(source=str(path))) for path in (random_esm, tmp_path / "esm2"))
+    assert all(torch.equal(tensor, sharded.state_dict()[name]) for name, tensor in whole.state_dict().items())
+    (tmp_path / "esm2" / "unrelated.safetensors").write_bytes(b"not in the index, so never opened")
+    load_encoder(EncoderConfig(source=str(tmp_path / "esm2")))
+    second = tmp_path / "esm2" / "model-00002-of-00003.safetensors"
+    second.write_bytes(second.read_bytes()[:-9])
+    with pytest.raises(MissingWeights, match=r"model-00002-of-00003\.safetensors cannot be read"):
+        load_encoder(EncoderConfig(source=str(tmp_path / "esm2")))
+    second.unlink()
+    with pytest.raises(MissingWeights, match=r"model-00002-of-00003\.safetensors cannot be read"):
+        load_encoder(EncoderConfig(source=str(tmp_path / "esm2")))
+
+
+def test_a_tensor_in_two_files_is_refused(random_esm: Path, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "copy.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((random_esm / name.replace("copy", "model")).read_bytes())
+    with pytest.raises(MissingWeights, match="stands in two files"):
+        load_encoder(EncoderConfig(source=str(tmp_path)))
+
+
+class Payload:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_pt_file_that_holds_code_is_refused_and_the_code_never_runs(tmp_path: Path) -> None:
+    torch.save({"cfg": {"model": Payload(tmp_path / "it-ran")}, "model": {}}, tmp_path / "evil.pt")
+    with pytest.raises(MissingWeights, match="more than tensors and plain settings"):
+        load_encoder(EncoderConfig(source=str(tmp_path / "evil.pt")))
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", {"args": 1, "model": {}}, [1, 2]])
+def test_a_pt_file_that_is_no_esm2_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "other.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(MissingWeights, match=r"other\.pt.*(no ESM-2|more than tensors)"):
+        load_encoder(EncoderConfig(source=str(path)))
+
+
+def test_weights_in_half_precision_load_from_both_formats(random_esm: Path, tmp_path: Path) -> None:
+    half = {name: tensor.half() for name, tensor in load_file(random_esm / "model.safetensors").items()}
+    save_file(half, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_bytes((random_esm / "config.json").read_bytes())
+    write_fair_esm(tmp_path, tmp_path / "half.pt")
+    states = [
+        load_encoder(EncoderConfig(source=str(source)))(pack_proteins(sequences()))
+        for source in (tmp_path, tmp_path / "half.pt")
+    ]
+    assert states[0].dtype == torch.float32
+    assert torch.equal(*states)
+
+
+def test_a_hub_id_is_read_at_its_revision_and_refused_without_one(
+    random_esm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own client, offline, on a cache laid out as it lays it out."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(random_esm, tmp_path / "models--owner--esm2" / "snapshots" / revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    loaded = load_encoder(EncoderConfig(source="owner/esm2", revision=revision))
+    assert torch.equal(loaded.embeddings.weight, load_encoder(EncoderConfig(source=str(random_esm))).embeddings.weight)
+    with pytest.raises(MissingWeights, match="Pin it"):
+        load_encoder(EncoderConfig(source="owner/esm2"))
+    with pytest.raises(MissingWeights, match="download the folder elsewhere"):
+        load_encoder(EncoderConfig(source="owner/esm2", revision="f" * 40))
 
 
 def test_a_letter_outside_the_alphabet_never_reaches_the_encoder() -> None:

@@ -1,5 +1,9 @@
 """Long proteins: which windows are read, which states are kept, and that windows change nothing below their length."""
 
+import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,3 +130,49 @@ def test_training_and_asking_read_long_proteins_alike(model: ProteinToText) -> N
     assert abs(together.item() - alone.item()) < 2e-6 * together.item()
     exact = model(pack(examples, groups, model.config.bridge))
     assert abs(together.item() - exact.item()) > 1e-5 * together.item(), "the long protein was read in windows"
+
+
+MEASURE = """
+import json, random, re, sys
+from pathlib import Path
+import torch
+from protein2text.models.batches import pack_proteins
+from protein2text.models.encoders import build_encoder
+from protein2text.models.long_proteins import Reading
+from protein2text.models.model_config import EncoderConfig
+
+def memory(key):
+    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+torch.set_num_threads(1)
+num_residues = int(sys.argv[1])
+sequence = "".join(random.Random(0).choices("ACDEFGHIKLMNPQRSTVWY", k=num_residues))
+encoder = build_encoder(EncoderConfig(source="preset:tiny/esm2"))
+encoder(pack_proteins(["MKV" * 20]))
+for mode in ("exact", "window"):
+    reading = Reading(long_proteins=mode, row_bytes=encoder.row_bytes)
+    proteins = pack_proteins([sequence], reading)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = memory("VmRSS")
+    states = encoder(proteins)
+    peak = memory("VmHWM") - before
+    assert states.isfinite().all()
+    print(json.dumps([len(states), len(proteins.window_lengths), peak, reading.estimated_bytes(num_residues)]))
+    del states, proteins
+"""
+
+TITIN = 35_213
+FIRST_USE_BYTES = 4 << 20
+
+
+@pytest.mark.parametrize("num_residues", [3000, pytest.param(TITIN, marks=pytest.mark.slow)])
+def test_a_protein_of_titins_length_fits_in_the_estimated_memory_both_ways(num_residues: int) -> None:
+    """Peak resident memory of a process that gives back what it frees; one head's scores of titin would be 5 GB."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    command = [sys.executable, "-c", MEASURE, str(num_residues)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    exact, window = (json.loads(line) for line in done.stdout.splitlines())
+    assert exact[0] == window[0] == num_residues + 1
+    assert exact[1] == 1 < window[1]
+    for _, _, peak, estimate in (exact, window):
+        assert 0.9 * estimate < peak < 1.05 * estimate + FIRST_USE_BYTES

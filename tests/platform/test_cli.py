@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from protein2text import __version__
 from protein2text.cli import app
 from protein2text.cli_common import RAY_TIMED_OUT
+from protein2text.config import load_run, presets
 from protein2text.doctor import examine
 
 COMMANDS = (
@@ -23,6 +24,8 @@ COMMANDS = (
     ("data", "sample"),
     ("data", "ingest"),
     ("data", "split"),
+    ("encoder", "list"),
+    ("encoder", "export"),
     ("train",),
     ("evaluate",),
     ("predict",),
@@ -182,3 +185,34 @@ def test_the_demo_run_is_where_serve_looks_for_it() -> None:
     from protein2text.demo_plans import sample_demo
 
     assert sample_demo(DEMO_RUN.parent).config.folder == DEMO_RUN.absolute()
+
+
+def test_an_exported_encoder_loads_as_fair_esm_and_has_the_same_weights(tmp_path: Path) -> None:
+    import torch
+
+    from protein2text.models.encoder_weights import load_encoder
+    from protein2text.models.model_config import EncoderConfig
+
+    path = tmp_path / "new" / "tiny.pt"
+    result = runner.invoke(app, ["encoder", "export", "preset:tiny/esm2", str(path), "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"output": str(path), "bytes": path.stat().st_size}
+    exported, original = (load_encoder(EncoderConfig(source=source)) for source in (str(path), "preset:tiny/esm2"))
+    assert all(torch.equal(tensor, exported.state_dict()[name]) for name, tensor in original.state_dict().items())
+    for arguments, code, fragment in (
+        (["preset:tiny/esm2", str(tmp_path / "tiny.bin")], 2, "does not end in .pt"),
+        (["preset:tiny/llama", str(path)], 1, "does not describe an ESM-2"),
+        (["owner/name", str(path)], 1, "without a revision"),
+    ):
+        result = runner.invoke(app, ["encoder", "export", *arguments])
+        assert (result.exit_code, fragment in words(result.stderr)) == (code, True), result.stderr
+
+
+def test_listed_encoders_are_those_that_the_presets_name() -> None:
+    listed = {
+        row["name"]: row for row in json.loads(runner.invoke(app, ["encoder", "list", "--json"]).stdout)["encoders"]
+    }
+    for preset in presets():
+        source = load_run(preset).model.encoder.source
+        assert source.removeprefix("facebook/") in listed
+    assert (listed["esm2_t33_650M_UR50D"]["width"], listed["esm2_t33_650M_UR50D"]["licence"]) == (1280, "mit")

@@ -1,14 +1,32 @@
 """`proteins`: what a user may type, and what is refused with value, place, limit and remedy."""
 
+import gzip
 import hashlib
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protein2text.errors import EmptySequence, InvalidResidue, RecordError, SequenceTooLong
-from protein2text.proteins import ALPHABET, Protein, accession_of, clean_sequence, parse_protein, parse_proteins
+from protein2text import proteins as module
+from protein2text.errors import (
+    BeyondTraining,
+    EmptySequence,
+    InvalidResidue,
+    MissingFile,
+    RecordError,
+    SequenceTooLong,
+)
+from protein2text.proteins import (
+    ALPHABET,
+    Protein,
+    accession_of,
+    clean_sequence,
+    parse_protein,
+    parse_proteins,
+    read_proteins,
+)
 
 sequences = st.text(alphabet=ALPHABET, min_size=1, max_size=80)
 
@@ -40,7 +58,8 @@ def test_a_letter_outside_the_alphabet_is_named_with_its_place(typed: str, posit
     with pytest.raises(InvalidResidue) as caught:
         clean_sequence(typed, record="P1")
     assert (caught.value.record, caught.value.position, caught.value.letter) == ("P1", position, letter)
-    assert f"residue {position}" in str(caught.value)
+    assert (caught.value.line, caught.value.column) == (1, position)
+    assert f"P1, line 1, column {position}, residue {position}:" in str(caught.value)
     assert ALPHABET in str(caught.value)
     assert "write X" in str(caught.value)
 
@@ -64,6 +83,122 @@ def test_several_records_where_one_is_expected() -> None:
         parse_protein(two)
     with pytest.raises(RecordError, match="text before the first"):
         parse_proteins("MKV\n>P1\nMKV")
+
+
+NEWLINES = ["\n", "\r\n", "\r"]
+
+
+@pytest.mark.parametrize("newline", NEWLINES)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_of_any_system_read_alike(newline: str, mark: str, tmp_path: Path) -> None:
+    lines = ["", ">sp|P1|ONE_HUMAN first", "mkv ", "", "\tLAG*", "", "   >P2", "MKL", " ", ""]
+    text = mark + newline.join(lines)
+    expected = [Protein("P1", "MKVLAG"), Protein("P2", "MKL")]
+    assert parse_proteins(text) == expected
+    (tmp_path / "plain.fasta").write_bytes(text.encode())
+    (tmp_path / "packed.fasta.gz").write_bytes(gzip.compress(text.encode()))
+    assert read_proteins(tmp_path / "plain.fasta") == read_proteins(tmp_path / "packed.fasta.gz") == expected
+    assert parse_proteins(mark + newline.join(["", "mk", "v"])) == [Protein("input", "MKV")]
+
+
+@pytest.mark.parametrize("newline", NEWLINES)
+@pytest.mark.parametrize(
+    ("lines", "record", "place", "letter"),
+    [
+        (["MKV", " ", "  ", "mk jv"], "input", (4, 4, 6), "j"),
+        ([">P1", "MKV", ">P2 with, a-title", "", "MK", "\tV- K"], "P2", (6, 3, 4), "-"),
+        ([">P1", "MKV", ">", "1 mkv"], "input record 2", (4, 1, 1), "1"),
+        ([">P1", "        1 malwm rllpl", "       11 lallalwgpd"], "P1", (2, 9, 1), "1"),
+        ([">P1", "MK*V*"], "P1", (2, 3, 3), "*"),
+        (["", "", ">P1", "MK>V"], "P1", (4, 3, 3), ">"),
+        (["M\u200bK"], "input", (1, 2, 2), "\u200b"),
+        (["M\u2028K\u00a0\u00e9"], "input", (1, 5, 3), "\u00e9"),
+        (["MKV", "\uff2d"], "input", (2, 1, 4), "\uff2d"),
+        (["M\x00"], "input", (1, 2, 2), "\x00"),
+    ],
+)
+def test_a_foreign_letter_is_found_in_the_text_as_given(
+    newline: str, lines: list[str], record: str, place: tuple[int, int, int], letter: str
+) -> None:
+    with pytest.raises(InvalidResidue) as caught:
+        parse_proteins(newline.join(lines))
+    error = caught.value
+    assert (error.record, (error.line, error.column, error.position), error.letter) == (record, place, letter)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(alphabet=">MKVmkv-J1* \n\r\t\ufeff\u00e9", max_size=60))
+def test_any_text_is_read_whole_or_refused_at_a_place_that_holds_the_letter(text: str) -> None:
+    found, refused = outcome(text)
+    assert all(set(protein.sequence) <= set(ALPHABET) and protein.sequence for protein in found)
+    if isinstance(refused, InvalidResidue):
+        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert lines[refused.line - 1][refused.column - 1] == refused.letter
+        assert refused.letter.upper() not in ALPHABET
+
+
+def outcome(text: str) -> tuple[list[Protein], RecordError | None]:
+    try:
+        return parse_proteins(text), None
+    except RecordError as error:
+        return [], error
+
+
+@pytest.mark.parametrize(
+    ("letter", "hint"),
+    [("-", "Remove alignment gaps"), ("7", "remove them"), ("*", "at the end"), (">", "a line of its own")],
+)
+def test_errors_say_what_to_do_about_the_usual_strangers(letter: str, hint: str) -> None:
+    with pytest.raises(InvalidResidue, match=hint):
+        clean_sequence(f"MK{letter}V", record="P1")
+
+
+def test_an_encoders_alphabet_decides_which_letters_pass() -> None:
+    assert parse_protein("MKXBZUO", alphabet=ALPHABET).sequence == "MKXBZUO"
+    narrow = ALPHABET.removesuffix("XBZUO")
+    for letter in "XBZUOxbzuo":
+        with pytest.raises(InvalidResidue, match=f"residue 3: '{letter}'") as caught:
+            parse_protein(f"MK{letter}", alphabet=narrow)
+        assert "write X" not in str(caught.value)
+
+
+def test_an_empty_record_is_named_with_its_line() -> None:
+    with pytest.raises(EmptySequence, match="P2, line 4, sequence: 0 residues"):
+        parse_proteins("\n>P1\nMKV\n>P2 empty\n\n>P3\nMKL\n")
+
+
+def test_files_that_hold_no_text_are_refused_with_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "protein.fasta"
+    with pytest.raises(MissingFile, match=r"protein\.fasta"):
+        read_proteins(path)
+    damaged = gzip.compress(b">P1\nMKV\n" * 100)[:-12]
+    for content, fragment in (
+        (b">P1\nMK\xffV", "line 2: byte 0xff; text must be UTF-8"),
+        (">P1\nMKV".encode("utf-16"), "UTF-16; text must be UTF-8"),
+        (damaged, "it cannot be read"),
+        (b"", "0 residues"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(RecordError, match=fragment):
+            read_proteins(path)
+
+
+def test_more_text_than_the_guard_allows_is_refused_before_it_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert module.MAX_TEXT_BYTES == 100 * 2**20
+    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 2**20)
+    (tmp_path / "fits.fasta").write_bytes(b">P1\n" + b"M" * (2**20 - 4))
+    assert len(read_proteins(tmp_path / "fits.fasta")[0]) == 2**20 - 4
+    (tmp_path / "large.fasta").write_bytes(b">P1\n" + b"M" * 2**20)
+    (tmp_path / "bomb.fasta.gz").write_bytes(gzip.compress(b"M" * 2**24))
+    for read in (
+        lambda: read_proteins(tmp_path / "large.fasta"),
+        lambda: read_proteins(tmp_path / "bomb.fasta.gz"),
+        lambda: parse_proteins("M" * (2**20 + 1)),
+    ):
+        with pytest.raises(RecordError, match="at most 1 MiB are read at once"):
+            read()
 
 
 @pytest.mark.parametrize(
@@ -97,8 +232,11 @@ def test_checksum_is_that_of_the_sequence_alone() -> None:
     "error",
     [
         InvalidResidue("P1", 3, "J", ALPHABET),
+        InvalidResidue("P1", 3, "-", "ACD", 7, 2),
         EmptySequence("P1"),
+        EmptySequence("P1", 4),
         SequenceTooLong("P1", 51, 50),
+        BeyondTraining("P1", 51, 50, 2**30, 2**31),
         RecordError("P1", "place", "value", "limit", "remedy"),
     ],
 )

@@ -88,8 +88,10 @@ class Encoder(nn.Module):
 
     @property
     def row_bytes(self) -> int:
-        """Peak memory of a forward per row: in the feed-forward, 5 tensors of width E and 3 of the hidden width."""
-        return (5 * self.shape.width + 3 * self.shape.feed_forward) * self.embeddings.weight.element_size()
+        """Most that a forward has allocated at once, per row: in the GELU, 5 tensors of width E and 3 of the hidden
+        width, and the rotary tables."""
+        width, hidden, head_dim = self.shape.width, self.shape.feed_forward, self.shape.width // self.shape.num_heads
+        return (5 * width + 3 * hidden + 2 * head_dim) * self.embeddings.weight.element_size()
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Cast parameters, but keep the rotary frequencies in float32: casting them is how positions get lost."""
@@ -129,7 +131,7 @@ class Encoder(nn.Module):
     def _reference_states(self, stream_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor) -> Tensor:
         for layer in self.layers:
             assert isinstance(layer, EncoderLayer)
-            stream_SE = encoder_layer(layer, stream_SE, cos_SC, sin_SC, proteins.lengths, self.shape.num_heads)
+            stream_SE = encoder_layer(layer, stream_SE, cos_SC, sin_SC, proteins.window_lengths, self.shape.num_heads)
         states_SE: Tensor = stream_SE if self.final_norm is None else self.final_norm(stream_SE)
         return states_SE[proteins.state_rows]
 

@@ -147,16 +147,21 @@ def read_fair_esm(path: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
             model.token_dropout,
         )  # fmt: skip
     except pickle.UnpicklingError as error:
-        problem = f"it holds more than tensors and plain settings: {str(error).splitlines()[0]}"
+        problem = f"it holds more than tensors and plain settings ({_brief(error)})"
         raise MissingWeights(str(path), problem, "Get the file from where fair-esm publishes it.") from None
     except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
-        problem = f"no ESM-2 as fair-esm writes it ({type(error).__name__}: {str(error).splitlines()[0]})"
+        problem = f"no ESM-2 as fair-esm writes it ({_brief(error)})"
         raise MissingWeights(str(path), problem, "Give an esm2_*.pt file, or download it again.") from None
     prefix = re.compile(r"^(encoder\.sentence_encoder\.|encoder\.)")
     raw_tensors = {prefix.sub("", name): tensor for name, tensor in raw["model"].items()}
     names = {"embed_tokens.weight": "embeddings.weight"}
     names |= {f"emb_layer_norm_after.{part}": f"final_norm.{part}" for part in ("weight", "bias")}
     return shape, _rename(raw_tensors, names, re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)"), _FAIR_ESM)
+
+
+def _brief(error: Exception) -> str:
+    """An error of torch's reader, whose texts run over many lines or are empty."""
+    return f"{type(error).__name__} {' '.join(str(error).split())[:120]}".strip()
 
 
 def _rename(

@@ -13,7 +13,7 @@ Then ``encoder.family: mine`` in a run file selects it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from protein2text.errors import ConfigError
 from protein2text.models.alphabet import ESM2, Alphabet
@@ -28,27 +28,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Licence:
-    """Under what terms weights may be used."""
-
-    name: str
-    commercial: Literal["yes", "no", "unknown"]
-    reason: str
-    """Where that is written, or why it is not known."""
-
-
-MIT = Licence("MIT", "yes", "github.com/facebookresearch/esm, file LICENSE")
-OURS = Licence("Apache-2.0", "yes", "trained by this project on its synthetic corpus")
-
-
-@dataclass(frozen=True)
 class EncoderSize:
     """One published encoder of a family."""
 
     num_layers: int
     width: int
     num_heads: int
-    licence: Licence
+    licence: str
+    """Identifier in lower case, as model hubs write it."""
 
 
 class ResidueEncoder(Protocol):
@@ -57,7 +44,7 @@ class ResidueEncoder(Protocol):
     width: int
     """E, columns of the residue states."""
     row_bytes: int
-    """Peak memory of a forward per token read, for estimates."""
+    """Most that a forward has allocated at once, per token read; for estimates."""
 
     def __call__(self, proteins: "ProteinBatch") -> "Tensor":
         """Residue states ``(S, E)``: the batch's ``state_rows`` of the chosen layer."""
@@ -109,6 +96,11 @@ def family_of(config: EncoderConfig) -> EncoderFamily:
     return _FAMILIES[config.family]
 
 
+def layer_of(config: EncoderConfig) -> int:
+    """Index of the layer whose states are taken: the configured one, or the family's own."""
+    return family_of(config).layer if config.layer is None else config.layer
+
+
 def build_encoder(config: EncoderConfig) -> Any:
     """A `ResidueEncoder` with the configured weights, at the configured layer or the family's own.
 
@@ -116,9 +108,7 @@ def build_encoder(config: EncoderConfig) -> Any:
         ConfigError: the family is not registered.
         MissingWeights: the weights cannot be found or do not fit.
     """
-    family = family_of(config)
-    layer = family.layer if config.layer is None else config.layer
-    return family.load(config.model_copy(update={"layer": layer}))
+    return family_of(config).load(config.model_copy(update={"layer": layer_of(config)}))
 
 
 def reading_of(config: ModelConfig) -> Reading:
@@ -134,11 +124,10 @@ def size_of(config: EncoderConfig) -> EncoderSize | None:
     return sizes.get(config.source) or next((sizes[name] for name in names if name in sizes), None)
 
 
-def licence_of(config: EncoderConfig) -> Licence:
-    """Licence of an encoder's weights, as far as their name tells."""
+def licence_of(config: EncoderConfig) -> str:
+    """Identifier of the licence of an encoder's weights as far as their name tells, else ``unknown``."""
     size = size_of(config)
-    reason = f"no published encoder is called {config.source}; ask who made it"
-    return size.licence if size else Licence("unknown", "unknown", reason)
+    return size.licence if size else "unknown"
 
 
 def _load_esm2(config: EncoderConfig) -> "torch.nn.Module":
@@ -147,14 +136,15 @@ def _load_esm2(config: EncoderConfig) -> "torch.nn.Module":
     return load_encoder(config)
 
 
+# Weights under MIT: github.com/facebookresearch/esm, file LICENSE. The preset's are this project's own.
 ESM2_SIZES = {
-    "esm2_t6_8M_UR50D": EncoderSize(6, 320, 20, MIT),
-    "esm2_t12_35M_UR50D": EncoderSize(12, 480, 20, MIT),
-    "esm2_t30_150M_UR50D": EncoderSize(30, 640, 20, MIT),
-    "esm2_t33_650M_UR50D": EncoderSize(33, 1280, 20, MIT),
-    "esm2_t36_3B_UR50D": EncoderSize(36, 2560, 40, MIT),
-    "esm2_t48_15B_UR50D": EncoderSize(48, 5120, 40, MIT),
-    "preset:tiny/esm2": EncoderSize(4, 96, 6, OURS),
+    "esm2_t6_8M_UR50D": EncoderSize(6, 320, 20, "mit"),
+    "esm2_t12_35M_UR50D": EncoderSize(12, 480, 20, "mit"),
+    "esm2_t30_150M_UR50D": EncoderSize(30, 640, 20, "mit"),
+    "esm2_t33_650M_UR50D": EncoderSize(33, 1280, 20, "mit"),
+    "esm2_t36_3B_UR50D": EncoderSize(36, 2560, 40, "mit"),
+    "esm2_t48_15B_UR50D": EncoderSize(48, 5120, 40, "mit"),
+    "preset:tiny/esm2": EncoderSize(4, 96, 6, "apache-2.0"),
 }
 
 register(EncoderFamily("esm2", ESM2, ESM2_TRAINING_RESIDUES, ESM2_LAYER, _load_esm2, ESM2_SIZES))

@@ -50,7 +50,7 @@ class Reading:
     """Longest protein that the encoder saw whole in its training."""
     long_proteins: LongProteins = "exact"
     row_bytes: int = 0
-    """Memory that the encoder takes per token, where it is known."""
+    """Memory that the encoder allocates per token, where it is known."""
 
     def beyond_training(self, num_residues: int) -> bool:
         return num_residues > self.training_residues
@@ -88,7 +88,10 @@ class Reading:
         ]
 
     def estimated_bytes(self, num_residues: int, how: Pass | None = None) -> int:
-        """Peak memory of the encoder's activations for one protein, 0 where ``row_bytes`` is not known."""
+        """Most that the encoder has allocated at once for one protein, beside its weights; 0 where that is not known.
+
+        The process may hold up to half as much again, since an allocator keeps some of what it was given back.
+        """
         return self.row_bytes * sum(window.end - window.begin for window in self.windows(num_residues, how))
 
 
