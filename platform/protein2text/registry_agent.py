@@ -37,8 +37,8 @@ class ProteinAgent(ResponsesAgent):
             top_p=request.top_p or 1.0,
             max_new_tokens=request.max_output_tokens or 64,
         )
-        answer = self._model.ask(self._sequences(request.custom_inputs or {}), _question(request), settings)
-        return ResponsesAgentResponse(output=[self.create_text_output_item(text=answer, id="answer")])
+        (answer,) = self._model.ask([self._sequences(request.custom_inputs or {})], _question(request), settings)
+        return ResponsesAgentResponse(output=[self.create_text_output_item(text=answer.text, id="answer")])
 
     def _sequences(self, inputs: dict[str, Any]) -> list[str]:
         proteins = inputs.get("proteins") or []

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from protein2text.errors import ConfigError
+from protein2text.errors import ConfigError, InvalidResidue
 from protein2text.models.alphabet import Alphabet
 from protein2text.models.batches import ProteinBatch
 from protein2text.models.encoders import (
@@ -106,6 +106,8 @@ def test_another_architecture_is_added_from_outside() -> None:
     assert model.reading.used(9) == "window"
     bank = model.latent_bank({"ACD", "ACDACDACDACD"})
     assert {len(rows) for rows in bank.values()} == {config.bridge.num_latents}
-    assert isinstance(model.ask(["ACD"], "What is it?", Decoding(max_new_tokens=2)), str)
+    assert model.ask("A" * 12, "What is it?", Decoding(max_new_tokens=2)).proteins[0].read_as == "window"
+    with pytest.raises(InvalidResidue, match="allowed are ACD"):
+        model.ask("MAC", "What is it?")
     with pytest.raises(ValueError, match="'M'"):
         model.latent_bank({"MAC"})

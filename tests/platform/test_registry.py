@@ -90,7 +90,7 @@ def test_pyfunc_loads_the_version_and_answers_as_the_model_does(
             "custom_inputs": {"proteins": [{"sequence": SEQUENCE.lower()}]},
         }
         answer = agent.predict(request)["output"][0]["content"][0]["text"]
-        assert answer == ProteinToText.from_pretrained(model_dirs[1]).ask([SEQUENCE], QUESTION)
+        assert answer == ProteinToText.from_pretrained(model_dirs[1]).ask(SEQUENCE, QUESTION).text
         with pytest.raises(Exception, match="no protein"):
             agent.predict({**request, "custom_inputs": {}})
         with pytest.raises(Exception, match="residue 3: '1'"):

@@ -31,9 +31,9 @@ _ENDINGS = ("n't", "'m", "'s", "'ve", "'re")
 
 
 def published_config(config: ModelConfig) -> ModelConfig:
-    """The configuration under which a published checkpoint runs: bfloat16 throughout."""
+    """The configuration under which a published checkpoint runs: bfloat16 throughout, proteins in one pass."""
     parts = {part: getattr(config, part).model_copy(update={"dtype": "bfloat16"}) for part in ("encoder", "decoder")}
-    return config.model_copy(update=parts)
+    return config.model_copy(update={**parts, "long_proteins": "exact"})
 
 
 def published_prompt(question: str) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from protein2text.errors import ConfigError
+from protein2text.models.encoders import layer_of
 from protein2text.models.licences import PARTS, UNKNOWN, Licence, Licences, licence_of_weights
 from protein2text.models.model_config import BridgeConfig, ModelConfig
 
@@ -73,7 +74,7 @@ def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences,
         "Answers questions about a protein from its sequence (Protein2Text, NAACL 2025). Its answers are generated "
         "text, not experimental evidence.",
         "", "## What it is made of", "",
-        f"- encoder: {_name(config.encoder.source)}, layer {config.encoder.layer}, rotary positions "
+        f"- encoder: {_name(config.encoder.source)}, layer {layer_of(config.encoder)}, rotary positions "
         f"{config.encoder.esm_rope}",
         f"- bridge: {bridge.kind.replace('_', ' ')}" + _sizes(bridge),
         f"- decoder: {_name(config.decoder.source)}, LoRA rank {config.decoder.lora.rank}, alpha "

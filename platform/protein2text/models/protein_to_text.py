@@ -4,10 +4,11 @@ Legend: L decoder rows of all proteins end to end, E encoder width, D decoder wi
 M supervised tokens, V vocabulary.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from protein2text.errors import RecordError
 from protein2text.models import reference_arithmetic
+from protein2text.models.asking import TextAnswer, answer_questions, describe, residues_of
+from protein2text.models.attribution import Attribution, attribute
 from protein2text.models.batches import Batch, ProteinBatch, TextBatch, pack_proteins, pack_text
 from protein2text.models.bridge import Bridge, CrossAttention
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, encode_prompt, question_messages
@@ -25,6 +28,9 @@ from protein2text.models.generation import Decoding, generate
 from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.model_folder import read_model, write_model
+from protein2text.models.processor import Processor
+
+logger = logging.getLogger(__name__)
 
 Stage = Literal["alignment", "instruction"]
 
@@ -91,15 +97,22 @@ class ProteinToText(nn.Module):
     def generate(
         self, prompts: Sequence[Sequence[int]], proteins: Sequence[Sequence[str]], settings: Decoding | None = None
     ) -> list[str]:
-        """Answer a batch of encoded prompts.
+        """Answer a batch of encoded prompts, see `processor` and `encode_question` for making them.
 
         Args:
-            prompts: ids with one ``PROTEIN_ID`` per protein, from `encode_prompt`.
+            prompts: ids with one ``PROTEIN_ID`` per protein.
             proteins: for each prompt, its proteins' sequences; each distinct sequence is encoded once.
 
         Raises:
             RecordError: a prompt whose placeholders and proteins differ in number.
         """
+        return [self.decoder.text_of(ids) for ids in self.answer_ids(prompts, proteins, settings or self.decoding)]
+
+    @torch.inference_mode()
+    def answer_ids(
+        self, prompts: Sequence[Sequence[int]], proteins: Sequence[Sequence[str]], settings: Decoding
+    ) -> list[list[int]]:
+        """Token ids of answers without their end tokens, see `generate`."""
         for number, (prompt, group) in enumerate(zip(prompts, proteins, strict=True)):
             if list(prompt).count(PROTEIN_ID) != len(group):
                 raise RecordError(
@@ -112,14 +125,16 @@ class ProteinToText(nn.Module):
             self.embed_prompt(prompt, [bank[sequence] for sequence in group])
             for prompt, group in zip(prompts, proteins, strict=True)
         ]
-        answers = generate(self.decoder, embedded, settings or self.decoding)
-        return [self.decoder.text_of(answer) for answer in answers]
+        return generate(self.decoder, embedded, settings)
 
     def latent_bank(self, sequences: set[str]) -> dict[str, Tensor]:
         """Decoder rows of each distinct sequence before any question, ``(rows, D)``, from one packed forward."""
         if not sequences:
             return {}
         ordered = sorted(sequences, key=lambda sequence: (-len(sequence), sequence))
+        for read in (describe(self.reading, len(sequence)) for sequence in ordered):
+            if read.beyond_training_length:
+                logger.info("beyond the encoder's training length: %s", read)
         rows_LD = self.protein_rows(pack_proteins(ordered, self.reading).to(self.device))
         num_rows = [self.config.bridge.num_rows(len(sequence)) for sequence in ordered]
         return dict(zip(ordered, torch.split(rows_LD, num_rows), strict=True))
@@ -131,9 +146,66 @@ class ProteinToText(nn.Module):
         rows_LD = torch.cat(list(latents)) if latents else torch.empty(0, self.decoder.width, device=self.device)
         return self.splice(rows_LD, text.to(self.device))
 
-    def ask(self, proteins: Sequence[str], question: str, settings: Decoding | None = None) -> str:
-        """Answer one question about one or more sequences."""
-        return self.generate([self.encode_question(question, len(proteins))], [proteins], settings)[0]
+    @overload
+    def ask(
+        self, proteins: str, questions: str, settings: Decoding | None = None, *, batch_size: int = ...
+    ) -> TextAnswer: ...
+
+    @overload
+    def ask(
+        self, proteins: str | Sequence[str | Sequence[str]], questions: str | Sequence[str],
+        settings: Decoding | None = None, *, batch_size: int = ...,
+    ) -> list[TextAnswer]: ...  # fmt: skip
+
+    @torch.inference_mode()
+    def ask(
+        self, proteins: str | Sequence[str | Sequence[str]], questions: str | Sequence[str],
+        settings: Decoding | None = None, *, batch_size: int = 16,
+    ) -> TextAnswer | list[TextAnswer]:  # fmt: skip
+        """Answer questions about proteins.
+
+        Args:
+            proteins: a sequence or FASTA record, or a list; an item that is itself a list are the proteins of one
+                question. One protein serves all questions, one question all proteins; two lists are paired.
+            settings: by default the model's own, greedy for models trained here.
+            batch_size: questions answered together; greedy answers do not depend on it.
+
+        Returns:
+            One answer for two strings, otherwise a list in the order given.
+
+        Raises:
+            RecordError: what cannot be read, paired or is refused for its length, by its place in the list.
+        """
+        answers = answer_questions(self, proteins, questions, settings or self.decoding, batch_size)
+        return answers[0] if isinstance(proteins, str) and isinstance(questions, str) else answers
+
+    @overload
+    def latents(self, proteins: str) -> Tensor: ...
+
+    @overload
+    def latents(self, proteins: Sequence[str]) -> list[Tensor]: ...
+
+    @torch.inference_mode()
+    def latents(self, proteins: str | Sequence[str]) -> Tensor | list[Tensor]:
+        """What the decoder gets for proteins before any question: ``(rows, D)`` each, `BridgeConfig.num_rows` rows.
+
+        Args:
+            proteins: a sequence or FASTA record, or a list of them, encoded in one packed forward.
+        """
+        texts = [proteins] if isinstance(proteins, str) else proteins
+        sequences = [residues_of(text, self.reading, f"proteins[{number}]") for number, text in enumerate(texts)]
+        bank = self.latent_bank(set(sequences))
+        rows = [bank[sequence] for sequence in sequences]
+        return rows[0] if isinstance(proteins, str) else rows
+
+    def attribution(self, protein: str, question: str, answer: str | None = None) -> Attribution:
+        """Which residues an answer rests on, see `attribution`."""
+        return attribute(self, protein, question, answer)
+
+    @property
+    def processor(self) -> Processor:
+        """Makes inputs for ``generate`` from proteins and messages, in the calling shape of transformers' Evolla."""
+        return Processor(self)
 
     def encode_question(self, question: str, num_proteins: int) -> list[int]:
         """Prompt ids in the model's own form, one ``PROTEIN_ID`` per protein.

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from protein2text.errors import CorruptCheckpoint
+from protein2text.models.encoders import layer_of
 from protein2text.models.model_config import BridgeConfig, LoraConfig, ModelConfig
 
 LOOSE = "non_lora_trainables.bin"
@@ -139,7 +140,7 @@ def published_settings(config: ModelConfig, decoder: dict[str, Any], encoder_wid
     encoder = config.encoder.source.rstrip("/").split("/")[-1].removeprefix("preset:")
     shared = {
         "mm_use_resampler_gca": "resampler", "mm_hidden_size": encoder_width, "mm_projector_type": "mlp2x_gelu",
-        "mm_protein_select_layer": config.encoder.layer, "mm_protein_select_feature": "patch",
+        "mm_protein_select_layer": layer_of(config.encoder), "mm_protein_select_feature": "patch",
     }  # fmt: skip
     main = {
         **decoder, "architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava_llama",
