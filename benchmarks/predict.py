@@ -62,7 +62,7 @@ def make_model() -> ProteinToText:
         encoder=EncoderConfig(source="preset:tiny/esm2"),
         bridge=BridgeConfig(num_latents=16, depth=2, num_heads=4, head_dim=24),
         decoder=DecoderConfig(source="preset:tiny/llama"),
-        max_residues=LIMITS[1],
+        long_proteins="exact",
     )
     return ProteinToText(config).requires_grad_(False).eval()
 

@@ -14,7 +14,6 @@ from protein2text.models.protein_to_text import ProteinToText
 from tests.serve.conftest import make_bases
 
 BridgeKind = Literal["resampler", "projector", "gated_cross_attention"]
-MAX_RESIDUES = 300
 NUM_LATENTS = 4
 LENGTHS = (1, 2, 17, 63, 64, 65, 200, 299)
 WORDS = ("What", "does it bind", "Where", "zinc", "naïve", "ATP?", "and", "helix", "x")
@@ -27,7 +26,7 @@ def save_model(folder: Path, seed: int, kind: BridgeKind = "resampler") -> Path:
         encoder=EncoderConfig(source=str(encoder)),
         bridge=BridgeConfig(kind=kind, num_latents=NUM_LATENTS, depth=1, num_heads=2, head_dim=8),
         decoder=DecoderConfig(source=str(decoder), lora=LoraConfig(rank=2, alpha=4)),
-        max_residues=MAX_RESIDUES,
+        long_proteins="refuse",
     )
     torch.manual_seed(seed)
     model = ProteinToText(config)

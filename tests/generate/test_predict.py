@@ -22,7 +22,7 @@ from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.proteins import Protein
 from tests.generate import killed_prediction
-from tests.generate.conftest import MAX_RESIDUES, read, record, records, save_model, sequence, write
+from tests.generate.conftest import read, record, records, save_model, sequence, write
 
 GREEDY = PredictConfig(max_new_tokens=12, batch_tokens=700)
 SAMPLED = GREEDY.model_copy(update={"temperature": 0.8, "top_p": 0.9, "seed": 3})
@@ -46,7 +46,10 @@ def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
         assert row["long_format_id"] == (given["id"] if number == 6 else given["long_format_id"])
         assert row["Prompt"] == question
         assert row["Ground Truth"] == (None if number == 4 else f"Truth {number}.")
-        assert row["Predicted"] == model.ask(sequences, question, Decoding(max_new_tokens=12))
+        [answer] = model.ask([sequences], question, Decoding(max_new_tokens=12))
+        assert row["Predicted"] == answer.text
+        assert row["read_as"] == ["exact"] * len(sequences)
+        assert row["beyond_training_length"] == [False] * len(sequences)
         assert row["accessions"] == (given["id"] if isinstance(given["id"], list) else [given["id"]])
         assert row["sequence_sha256"] == [Protein("", letters).checksum for letters in sequences]
         assert row["model"] == {"name": "model", "manifest_sha256": sha256_of(model_folder / "manifest.json")}
@@ -95,7 +98,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "null inside": ({"id": ["A", "B"], "amino_seq": ["MK", None]}, "bad_proteins", "NoneType"),
     "number": ({"amino_seq": 7}, "bad_proteins", "int"),
     "one accession for two": ({"amino_seq": ["MK", "ML"]}, "bad_proteins", "1 accessions, 2 sequences"),
-    "too long": ({"amino_seq": "M" * (MAX_RESIDUES + 1)}, "too_long", "301 residues"),
+    "too long": ({"amino_seq": "M" * 1023}, "too_long", "1023 residues"),
     "no key": ({"conversations": None}, "missing_key", "conversations"),
     "no turns": ({"conversations": 5}, "bad_turns", "5"),
     "gpt first": ({"conversations": [{"from": "gpt", "value": "x"}]}, "bad_turns", "one human turn"),

@@ -121,7 +121,7 @@ def predict_with(
 ) -> PredictSummary:
     """The same with a model that is loaded already; ``version`` names it in every row."""
     on_event = on_event or (lambda event: None)
-    records = list(read_questions(source, model.config.max_residues))
+    records = list(read_questions(source, model.reading))
     decoding = config.resolved(model.decoding)
     inquiries, rejections = _inquiries(model, records, decoding)
     questions = {record.entry: record for record in records if isinstance(record, Question)}
@@ -179,6 +179,8 @@ def _row(model: ProteinToText, question: Question, answer: Answer, fixed: dict[s
         "entry": question.entry,
         "accessions": [protein.accession for protein in question.proteins],
         "sequence_sha256": [protein.checksum for protein in question.proteins],
+        "read_as": [model.reading.used(len(protein)) for protein in question.proteins],
+        "beyond_training_length": [model.reading.beyond_training(len(protein)) for protein in question.proteins],
         "finish": answer.finish,
         "record_seed": record_seed(fixed["decoding"]["seed"], question.record_id),
         **fixed,

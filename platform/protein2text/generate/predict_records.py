@@ -15,6 +15,7 @@ from protein2text.data.readers import json_array
 from protein2text.data.readers.entries import Entry, open_text
 from protein2text.errors import MissingFile, RecordError, UnusableRecord
 from protein2text.models.chat import PLACEHOLDER
+from protein2text.models.long_proteins import Reading
 from protein2text.proteins import Protein, clean_sequence
 
 SPEAKERS = (["human"], ["human", "gpt"])
@@ -52,12 +53,12 @@ class Rejection:
     """What is wrong, the value, the limit and what to do."""
 
 
-def read_questions(path: Path, max_residues: int | None) -> Iterator[Question | Rejection]:
+def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejection]:
     """Every record of a file, gzipped or not, in order.
 
     Args:
         path: a JSON list, or JSON lines.
-        max_residues: longer proteins are rejected.
+        reading: the model's; proteins that it refuses are rejected.
 
     Raises:
         MissingFile: no such file.
@@ -67,7 +68,7 @@ def read_questions(path: Path, max_residues: int | None) -> Iterator[Question | 
     sequences: dict[str, str] = {}
     for number, entry in enumerate(_entries(path)):
         try:
-            question = _parse(entry, number, max_residues)
+            question = _parse(entry, number, reading)
         except RecordError as error:
             yield Rejection(number, entry.place, error.record, error.reason, str(error))
             continue
@@ -89,7 +90,7 @@ def _entries(path: Path) -> Iterator[Entry]:
             yield Entry(f"line {number}", line)
 
 
-def _parse(entry: Entry, number: int, max_residues: int | None) -> Question:
+def _parse(entry: Entry, number: int, reading: Reading) -> Question:
     fields = _fields(entry)
     accessions, sequences = ([*map(str, _listed(fields.get("id")))], _listed(fields.get("amino_seq")))
     record = str(fields.get("long_format_id") or "+".join(accessions) or entry.place)
@@ -103,10 +104,9 @@ def _parse(entry: Entry, number: int, max_residues: int | None) -> Question:
         limit, remedy = "each sequence is a text and has its accession", "Give a text, or two lists of one length."
         raise UnusableRecord("bad_proteins", record, "id, amino_seq", value, limit, remedy)
     names = [record] if len(sequences) == 1 else [f"{record} ({accession})" for accession in accessions]
-    cleaned = [
-        clean_sequence(sequence, record=name, max_residues=max_residues)
-        for name, sequence in zip(names, sequences, strict=True)
-    ]
+    cleaned = [clean_sequence(sequence, record=name) for name, sequence in zip(names, sequences, strict=True)]
+    for name, sequence in zip(names, cleaned, strict=True):
+        reading.check(name, len(sequence))
     proteins = tuple(Protein(*pair) for pair in zip(accessions, cleaned, strict=True))
     turns = _turns(fields["conversations"], record)
     question = _question(turns[0], len(proteins), record)
