@@ -54,24 +54,28 @@ def log_probability(model: ProteinToText, states: Tensor, sequence: str, answer:
     return sum(F.log_softmax(row, -1)[token].item() for row, token in zip(following, ids, strict=True))
 
 
+def differences(model: ProteinToText, states: Tensor, directions: Tensor, sequence: str, step: float = 1e-5) -> Tensor:
+    """Central difference of the plain way, one state moved at a time along its row of ``directions``."""
+    slopes = []
+    for row in range(len(states)):
+        move = torch.zeros_like(states)
+        move[row] = step * directions[row]
+        up, down = (log_probability(model, states + sign * move, sequence) for sign in (1, -1))
+        slopes.append((up - down) / (2 * step))
+    return torch.tensor(slopes, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_the_derivatives_along_each_residues_state(kind: str) -> None:
-    """Central differences of the plain way, one residue's state scaled at a time."""
     model, sequence = build(kind), random_sequence(11, 4)
     found = attribute(model, sequence, QUESTION, ANSWER)
     states = model.encoder(pack_proteins([sequence]))
     assert abs(found.log_probability - log_probability(model, states, sequence)) < 1e-9 * abs(found.log_probability)
-    step = 1e-5
-    differences = []
-    for row in range(len(states)):
-        scale = torch.ones(len(states), 1, dtype=torch.float64)
-        values = []
-        for sign in (1, -1):
-            scale[row] = 1 + sign * step
-            values.append(log_probability(model, states * scale, sequence))
-        differences.append((values[0] - values[1]) / (2 * step))
+    along_state = differences(model, states, states, sequence)
     scores = torch.cat([found.scores_R, torch.tensor([found.end_score], dtype=torch.float64)])
-    assert relative_error(scores, torch.tensor(differences, dtype=torch.float64)) < 1e-6
+    assert relative_error(scores, along_state) < 1e-6
+    along_difference = differences(model, states, states - states.mean(0), sequence)
+    assert relative_error(found.centred_scores_R, along_difference[:-1]) < 1e-6
     assert found.scores_R.shape == (11,)
 
 

@@ -21,7 +21,7 @@ class Alphabet:
 
     @property
     def letters(self) -> str:
-        return "".join(self.residue_ids)
+        return "".join(sorted(self.residue_ids))
 
     def row(self, sequence: str) -> list[int]:
         """Token ids of a protein: begin, residues, end.

@@ -5,6 +5,10 @@ probability of the answer's tokens given prompt and protein: by how many nats, t
 that state were set to zero. The scores of all residues and of the end add up to the derivative of ``log p`` as all
 states grow by one common factor. They say what this model used, not what the protein does.
 
+The resampler normalizes each state before anything else, so that a state's length hardly matters to it, and a score is
+small however much its residue does. The centred score therefore asks for the loss if the state were the protein's mean:
+``(x[r] - mean of x)`` in place of ``x[r]``.
+
 Attention weights say where latents looked, not what of it reached the answer; they are here as a comparison.
 
 Legend: R residues, S = R + 1 residue states, K latents, E encoder width, H heads, C channels per head, M answer tokens.
@@ -39,6 +43,8 @@ class Attribution:
     """Of the answer's tokens, without its end, nats."""
     scores_R: Tensor
     """``(R,)`` gradient times residue state; positive where the residue speaks for the answer."""
+    centred_scores_R: Tensor
+    """``(R,)`` gradient times what sets the residue's state apart from the mean state of its protein."""
     end_score: float
     """The same for the state of the protein's end."""
     attention_LHKN: Tensor | None
@@ -78,12 +84,14 @@ def attribute(model: "ProteinToText", protein: str, question: str, answer: str |
             log_probability = answer_log_probability(model, states_SE, proteins, text)
             (gradient_SE,) = torch.autograd.grad(log_probability, states_SE)
         wide = torch.promote_types(states_SE.dtype, torch.float32)
-        scores_S = (gradient_SE.to(wide) * states_SE.detach().to(wide)).sum(-1).cpu()
+        gradient_SE, fixed_SE = gradient_SE.to(wide), states_SE.detach().to(wide)
+        scores_S = (gradient_SE * fixed_SE).sum(-1).cpu()
+        centred_S = (gradient_SE * (fixed_SE - fixed_SE.mean(0))).sum(-1).cpu()
         resampler = model.bridge.mm_resampler
         attention = None if resampler is None else resampler_attention(resampler, states_SE.detach(), proteins).cpu()
     return Attribution(
         sequence, question, model.decoder.text_of(ids) if answer is None else answer, log_probability.item(),
-        scores_S[:-1], scores_S[-1].item(), attention, describe(model.reading, len(sequence)),
+        scores_S[:-1], centred_S[:-1], scores_S[-1].item(), attention, describe(model.reading, len(sequence)),
     )  # fmt: skip
 
 
@@ -128,7 +136,8 @@ def _attention_weights(attention: CrossAttention, media_SE: Tensor, latents_KE: 
     keys_NHC = attention.to_kv(keyed_NE).unflatten(-1, (2, *heads))[:, 0]
     queries_KHC = attention.to_q(normed_KE).unflatten(-1, heads)
     scores_HKN = torch.einsum("khc,nhc->hkn", queries_KHC, keys_NHC) * attention.head_dim**-0.5
-    return scores_HKN.to(torch.promote_types(scores_HKN.dtype, torch.float32)).softmax(-1)
+    weights_HKN: Tensor = scores_HKN.to(torch.promote_types(scores_HKN.dtype, torch.float32)).softmax(-1)
+    return weights_HKN
 
 
 def _pack(

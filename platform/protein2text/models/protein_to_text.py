@@ -147,7 +147,7 @@ class ProteinToText(nn.Module):
         return self.splice(rows_LD, text.to(self.device))
 
     @overload
-    def ask(
+    def ask(  # type: ignore[overload-overlap]  # a str is a sequence of str too; the first that fits is taken
         self, proteins: str, questions: str, settings: Decoding | None = None, *, batch_size: int = ...
     ) -> TextAnswer: ...
 
@@ -180,7 +180,7 @@ class ProteinToText(nn.Module):
         return answers[0] if isinstance(proteins, str) and isinstance(questions, str) else answers
 
     @overload
-    def latents(self, proteins: str) -> Tensor: ...
+    def latents(self, proteins: str) -> Tensor: ...  # type: ignore[overload-overlap]
 
     @overload
     def latents(self, proteins: Sequence[str]) -> list[Tensor]: ...
