@@ -18,6 +18,7 @@ from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
 from protein2text.generate.predict import PredictConfig, predict
 from protein2text.generate.sampling import record_seed
 from protein2text.models.checkpoints import sha256_of
+from protein2text.models.conversion import convert
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.proteins import Protein
@@ -46,16 +47,26 @@ def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
         assert row["long_format_id"] == (given["id"] if number == 6 else given["long_format_id"])
         assert row["Prompt"] == question
         assert row["Ground Truth"] == (None if number == 4 else f"Truth {number}.")
-        [answer] = model.ask([sequences], question, Decoding(max_new_tokens=12))
-        assert row["Predicted"] == answer.text
-        assert row["read_as"] == ["exact"] * len(sequences)
-        assert row["beyond_training_length"] == [False] * len(sequences)
+        assert row["Predicted"] == model.ask([sequences], [question], Decoding(max_new_tokens=12))[0].text
         assert row["accessions"] == (given["id"] if isinstance(given["id"], list) else [given["id"]])
         assert row["sequence_sha256"] == [Protein("", letters).checksum for letters in sequences]
         assert row["model"] == {"name": "model", "manifest_sha256": sha256_of(model_folder / "manifest.json")}
         assert row["decoding"] == {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": 0}
         assert row["record_seed"] == record_seed(0, row["long_format_id"])
+        assert row["read_as"] == ["exact"] * len(sequences)
+        assert row["beyond_training_length"] == [False] * len(sequences)
         assert row["finish"] in {"stop", "length"}
+
+
+def test_compatibility_mode_writes_what_the_reference_wrote(golden: Path, tmp_path: Path) -> None:
+    folder = golden / "reference-tiny"
+    base, encoder = str(folder / "base-llama"), str(folder / "facebook" / "esm2_tiny")
+    convert(folder / "protein2text-tiny", tmp_path / "native", base=base, encoder=encoder)
+    config = PredictConfig(compat=True, temperature=0.0, max_new_tokens=24, batch_tokens=1)
+    predict(folder / "input.json", tmp_path / "native", tmp_path / "out.jsonl", config)
+    recorded = json.loads((folder / "recorded.json").read_text(encoding="utf-8"))
+    assert [row["Predicted"] for row in read(tmp_path / "out.jsonl")] == [row["text"] for row in recorded]
+    assert read(tmp_path / "out.jsonl")[0]["compat"] is True
 
 
 def test_order_and_bound_change_no_sampled_answer(model_folder: Path, tmp_path: Path) -> None:

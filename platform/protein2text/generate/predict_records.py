@@ -14,9 +14,10 @@ from typing import Any
 from protein2text.data.readers import json_array
 from protein2text.data.readers.entries import Entry, open_text
 from protein2text.errors import MissingFile, RecordError, UnusableRecord
+from protein2text.models.asking import residues_of
 from protein2text.models.chat import PLACEHOLDER
 from protein2text.models.long_proteins import Reading
-from protein2text.proteins import Protein, clean_sequence
+from protein2text.proteins import Protein
 
 SPEAKERS = (["human"], ["human", "gpt"])
 SHOWN = 60
@@ -58,7 +59,7 @@ def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejectio
 
     Args:
         path: a JSON list, or JSON lines.
-        reading: the model's; proteins that it refuses are rejected.
+        reading: the model's letters, and the lengths that it refuses.
 
     Raises:
         MissingFile: no such file.
@@ -104,9 +105,7 @@ def _parse(entry: Entry, number: int, reading: Reading) -> Question:
         limit, remedy = "each sequence is a text and has its accession", "Give a text, or two lists of one length."
         raise UnusableRecord("bad_proteins", record, "id, amino_seq", value, limit, remedy)
     names = [record] if len(sequences) == 1 else [f"{record} ({accession})" for accession in accessions]
-    cleaned = [clean_sequence(sequence, record=name) for name, sequence in zip(names, sequences, strict=True)]
-    for name, sequence in zip(names, cleaned, strict=True):
-        reading.check(name, len(sequence))
+    cleaned = [residues_of(sequence, reading, name) for name, sequence in zip(names, sequences, strict=True)]
     proteins = tuple(Protein(*pair) for pair in zip(accessions, cleaned, strict=True))
     turns = _turns(fields["conversations"], record)
     question = _question(turns[0], len(proteins), record)
