@@ -1,4 +1,4 @@
-"""``protein2text convert``, ``export`` and ``parity``: published checkpoints in and out, and proof of equal answers."""
+"""``convert``, ``export``, ``parity``, ``rehearse``: published checkpoints in, out, and put to proof."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -123,7 +123,42 @@ def parity(
     raise typer.Exit(0 if passed else EXIT_RUNTIME)
 
 
+def rehearse(
+    preset: Annotated[str, typer.Option(help="Preset whose true shapes are rehearsed.")],
+    output: Annotated[Path, typer.Option(help="Folder for the random checkpoint and the record.")],
+    scale: Annotated[float, typer.Option(help="Share of layers, heads and vocabulary; 1 is the true shape.")] = 1.0,
+    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Rehearse the first hour with weights that are not there yet: random ones of the same shapes.
+
+    Writes bases and a checkpoint, converts, loads, predicts 64 proteins and takes steps of both stages. Finished steps
+    are not repeated when it runs again.
+
+    [bold]Examples[/bold]
+
+    protein2text rehearse --preset protein2text-8b --output /data/rehearsal --device cuda
+
+    protein2text rehearse --preset protein2text-8b --scale 0.1 --output /tmp/rehearsal
+    """
+    from protein2text.rehearsal import Rehearsal
+
+    steps = []
+    with at_work("rehearsal") as (display, _):
+        for measured in Rehearsal(output, preset, scale=scale, device=device).run():
+            steps.append(measured)
+            display.note = f"{measured.step}: {measured.seconds:.1f} s"
+    if as_json:
+        print_json({"preset": preset, "scale": scale, "steps": [plain(step) for step in steps]})
+        return
+    table = Table("step", "seconds", "peak memory", "disk", "", box=None)
+    for step in steps:
+        sizes = (f"{step.memory_bytes / 2**30:.2f} GiB", f"{step.disk_bytes / 2**30:.2f} GiB")
+        table.add_row(step.step, f"{step.seconds:.1f}", *sizes, step.note)
+    stdout().print(table)
+
+
 def add_to(app: typer.Typer) -> None:
     """Register these commands."""
-    for command in (convert, export, parity):
+    for command in (convert, export, parity, rehearse):
         app.command()(command)
