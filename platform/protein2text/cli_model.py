@@ -1,12 +1,15 @@
-"""``convert``, ``export``, ``parity``, ``rehearse``: published checkpoints in, out, and put to proof."""
+"""``convert``, ``export``, ``parity``, ``rehearse``, ``selfcheck``: published checkpoints in, out, and put to proof."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from protein2text.cli_common import EXIT_RUNTIME, Json, at_work, plain, print_json, print_result, stdout
+
+if TYPE_CHECKING:
+    from protein2text.models.selfcheck import GoldAnswer
 
 
 def convert(
@@ -158,7 +161,48 @@ def rehearse(
     stdout().print(table)
 
 
+def selfcheck(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
+    questions: Annotated[
+        Path | None, typer.Argument(metavar="[QA.json]", help="Gold answers in the published layout; by default a few.")
+    ] = None,
+    compat: Annotated[bool, typer.Option("--compat", help="Prompt and precision of the published one.")] = False,
+    base: Annotated[str | None, typer.Option(help="Where the decoder lies now, if it moved.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Where the encoder lies now, if it moved.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a model's latents matter: gold answers under the true protein, another one, and none.
+
+    Needs no recording. Weights can load and change nothing; then this says so, and ends with exit code 1.
+
+    [bold]Example[/bold]
+
+    protein2text selfcheck models/published questions.json --compat
+    """
+    from protein2text.models.protein_to_text import ProteinToText
+    from protein2text.models.selfcheck import known_answers
+    from protein2text.models.selfcheck import selfcheck as check
+
+    golds = known_answers() if questions is None else _gold_answers(questions)
+    with at_work("selfcheck"):
+        result = check(ProteinToText.from_pretrained(model, compat=compat, base=base, encoder=encoder), golds)
+    print_result({**plain(result), "verdict": result.verdict}, as_json)
+    raise typer.Exit(0 if result.over_swapped.is_gain else EXIT_RUNTIME)
+
+
+def _gold_answers(path: Path) -> "list[GoldAnswer]":
+    """Answered questions about one protein; the rest of a file has nothing to swap."""
+    from protein2text.generate.predict_records import Question, read_questions
+    from protein2text.models.selfcheck import GoldAnswer
+
+    return [
+        GoldAnswer(record.proteins[0].sequence, record.text, record.answer)
+        for record in read_questions(path, None)
+        if isinstance(record, Question) and record.answer and len(record.proteins) == 1
+    ]
+
+
 def add_to(app: typer.Typer) -> None:
     """Register these commands."""
-    for command in (convert, export, parity, rehearse):
+    for command in (convert, export, parity, rehearse, selfcheck):
         app.command()(command)

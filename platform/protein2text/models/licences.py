@@ -21,7 +21,7 @@ _LLAMA = re.compile(r"llama-?(2|3(\.[0-9])?|4)?(-community)?", re.IGNORECASE)
 _LLAMA_TERMS = "up to 700 million monthly users, under Meta's acceptable use policy"
 
 _KNOWN_NAMES = (
-    (r"esm2_t\d+_", "mit"), (r"smollm", "apache-2.0"), (r"qwen3", "apache-2.0"), (r"mistral-7b", "apache-2.0"),
+    (r"smollm", "apache-2.0"), (r"qwen3", "apache-2.0"), (r"mistral-7b", "apache-2.0"),
     (r"(meta-)?llama-?3\.1", "llama3.1"), (r"(meta-)?llama-?3\.2", "llama3.2"), (r"(meta-)?llama-?3\.3", "llama3.3"),
     (r"(meta-)?llama-?3", "llama3"), (r"(meta-)?llama-?2", "llama2"), (r"^preset:", "apache-2.0"),
 )  # fmt: skip

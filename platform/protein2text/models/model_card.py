@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from protein2text.errors import ConfigError
-from protein2text.models.encoders import layer_of
+from protein2text.models.encoders import layer_of, licence_of
 from protein2text.models.licences import PARTS, UNKNOWN, Licence, Licences, licence_of_weights
 from protein2text.models.model_config import BridgeConfig, ModelConfig
 
@@ -33,8 +33,9 @@ def licences_of(
     for part in stated:
         if part not in PARTS:
             raise ConfigError("--licence", part, f"is no part of a model; parts are {', '.join(PARTS)}")
+    known = licence_of_weights(config.encoder.source, encoder)
     found = [
-        Licence("encoder", _name(config.encoder.source), licence_of_weights(config.encoder.source, encoder)),
+        Licence("encoder", _name(config.encoder.source), licence_of(config.encoder) if known == UNKNOWN else known),
         Licence("decoder", _name(config.decoder.source), licence_of_weights(config.decoder.source, decoder)),
         PUBLISHED_CORPUS if published else Licence("corpus", "see run.json", UNKNOWN),
         PUBLISHED_GENERATOR if published else Licence("qa_generator", "see run.json", UNKNOWN),

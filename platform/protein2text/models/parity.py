@@ -71,7 +71,7 @@ class ParityFolder:
         """
         for name in ("input.json", "recorded.safetensors"):
             if not (folder / name).is_file():
-                remedy = "Record one with `protein2text record`, or copy it whole."
+                remedy = "Copy the folder whole; docs/first-hour.md says what it holds."
                 raise MissingFile(str(folder / name), "a part of a folder of recorded results", remedy)
         found: dict[str, list[Path]] = {"base": [], "encoder": [], "published": []}
         for config in sorted(folder.rglob("config.json")):
