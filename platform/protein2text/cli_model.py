@@ -9,6 +9,7 @@ from rich.table import Table
 from protein2text.cli_common import EXIT_RUNTIME, Json, at_work, plain, print_json, print_result, stdout
 
 if TYPE_CHECKING:
+    from protein2text.models.long_proteins import Reading
     from protein2text.models.selfcheck import GoldAnswer
 
 
@@ -183,21 +184,21 @@ def selfcheck(
     from protein2text.models.selfcheck import known_answers
     from protein2text.models.selfcheck import selfcheck as check
 
-    golds = known_answers() if questions is None else _gold_answers(questions)
     with at_work("selfcheck"):
-        result = check(ProteinToText.from_pretrained(model, compat=compat, base=base, encoder=encoder), golds)
+        loaded = ProteinToText.from_pretrained(model, compat=compat, base=base, encoder=encoder)
+        result = check(loaded, known_answers() if questions is None else _gold_answers(questions, loaded.reading))
     print_result({**plain(result), "verdict": result.verdict}, as_json)
     raise typer.Exit(0 if result.over_swapped.is_gain else EXIT_RUNTIME)
 
 
-def _gold_answers(path: Path) -> "list[GoldAnswer]":
+def _gold_answers(path: Path, reading: "Reading") -> "list[GoldAnswer]":
     """Answered questions about one protein; the rest of a file has nothing to swap."""
     from protein2text.generate.predict_records import Question, read_questions
     from protein2text.models.selfcheck import GoldAnswer
 
     return [
         GoldAnswer(record.proteins[0].sequence, record.text, record.answer)
-        for record in read_questions(path, None)
+        for record in read_questions(path, reading)
         if isinstance(record, Question) and record.answer and len(record.proteins) == 1
     ]
 

@@ -21,8 +21,8 @@ WORKSHOP = (
     "protein2text.data",
     "protein2text.registry",
 )
-ENTRY_POINTS = ("protein2text.cli", "protein2text.demo")
-"""Command line and demo stand above all rooms: they may import any, and no room imports them."""
+ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
+"""Command line, demo and rehearsal stand above all rooms: they may import any, and no room imports them."""
 FOUNDATION = {"protein2text", *(f"protein2text.{name}" for name in ("base_config", "errors", "proteins"))}
 CONFIGURATION = ("protein2text.config", "protein2text.doctor")
 
