@@ -27,6 +27,8 @@ def predict(
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Memory bound: tokens in the decoder, and residues in the encoder, at once.")
     ] = 8192,
+    base: Annotated[str | None, typer.Option(help="Where the decoder lies now, if it moved.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Where the encoder lies now, if it moved.")] = None,
     as_json: Json = False,
 ) -> None:
     """Answer every question of a file, in batches; each protein is encoded once.
@@ -55,7 +57,7 @@ def predict(
         batch_tokens=batch_tokens,
     )
     with at_work("predict", on_ray=False) as (_, on_event):
-        summary = answer_all(source, model, output, config, on_event=on_event)
+        summary = answer_all(source, model, output, config, base=base, encoder=encoder, on_event=on_event)
     typer.echo(summary.line, err=True)
     print_result(plain(summary), as_json)
     if summary.records and summary.rejected == summary.records:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from protein2text.cli import app
-from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
+from protein2text.errors import ConfigError, MissingFile, MissingWeights, ResumeMismatch
 from protein2text.generate.predict import PredictConfig, predict
 from protein2text.generate.sampling import record_seed
 from protein2text.models.checkpoints import sha256_of
@@ -312,3 +312,15 @@ def test_exit_codes_tell_nothing_could_run_from_wrong_usage(model_folder: Path, 
 
 def test_every_sequence_of_the_sample_is_distinct() -> None:
     assert len({sequence(number) for number in range(22)}) == 22
+
+
+def test_a_moved_base_is_named_and_given_back(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "before", seed=2)
+    asked = write(tmp_path / "in.json", records(3))
+    expected = predict(asked, folder, tmp_path / "expected.jsonl", GREEDY)
+    (tmp_path / "before" / "decoder").rename(tmp_path / "moved")
+    with pytest.raises(MissingWeights, match="--base FOLDER"):
+        predict(asked, folder, tmp_path / "out.jsonl", GREEDY)
+    found = predict(asked, folder, tmp_path / "out.jsonl", GREEDY, base=str(tmp_path / "moved"))
+    assert found.answered == expected.answered == 3
+    assert read(tmp_path / "out.jsonl") == read(tmp_path / "expected.jsonl")

@@ -87,14 +87,16 @@ class PredictSummary:
 
 
 def predict(
-    source: Path, model_folder: Path, output: Path, config: PredictConfig, *, on_event: OnEvent | None = None
-) -> PredictSummary:
+    source: Path, model_folder: Path, output: Path, config: PredictConfig, *, base: str | None = None,
+    encoder: str | None = None, on_event: OnEvent | None = None,
+) -> PredictSummary:  # fmt: skip
     """Answer the questions of a file and write one JSON line per record, in the input's order.
 
     Args:
         source: JSON list or JSON lines of the published records; ground truth may be missing.
         model_folder: as ``save_pretrained`` writes it.
         output: answers, in OUT.jsonl; OUT.run.json says what they were made with, OUT.rejected.jsonl what was refused.
+        base: where the decoder lies now, if not where it was; ``encoder`` likewise.
         on_event: told of progress, ``{"step", "num_steps", "message"}``.
 
     Raises:
@@ -105,7 +107,7 @@ def predict(
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = ProteinToText.from_pretrained(model_folder, compat=config.compat).to(device)
+    model = ProteinToText.from_pretrained(model_folder, compat=config.compat, base=base, encoder=encoder).to(device)
     version = {"name": model_folder.resolve().name, "manifest_sha256": sha256_of(model_folder / MANIFEST)}
     return predict_with(model, version, source, output, config, on_event=on_event)
 
