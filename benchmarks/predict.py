@@ -32,7 +32,7 @@ from protein2text.models.model_config import BridgeConfig, DecoderConfig, Encode
 from protein2text.models.protein_to_text import ProteinToText
 
 CPU = torch.device("cpu")
-MEDIAN_RESIDUES, SIGMA, LIMITS = 294, 0.63, (30, 4000)
+NUM_PROTEINS, MEDIAN_RESIDUES, SIGMA, LIMITS = 64, 294, 0.63, (30, 4000)
 MAX_NEW_TOKENS = 64
 
 
@@ -68,12 +68,16 @@ def make_model() -> ProteinToText:
 
 
 def make_records(num_proteins: int) -> list[dict[str, object]]:
-    """Five questions on each of so many random proteins, in the published layout."""
+    """Five questions on each of so many random proteins, in the published layout.
+
+    More than 64 proteins have the lengths of the first 64 again, so that more records do not mean a longer longest one.
+    """
     rng = random.Random(0)
+    drawn = [round(rng.lognormvariate(math.log(MEDIAN_RESIDUES), SIGMA)) for _ in range(NUM_PROTEINS)]
+    lengths = [min(max(length, LIMITS[0]), LIMITS[1]) for length in drawn]
     records: list[dict[str, object]] = []
     for number in range(num_proteins):
-        length = min(max(round(rng.lognormvariate(math.log(MEDIAN_RESIDUES), SIGMA)), LIMITS[0]), LIMITS[1])
-        sequence = "".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=length))
+        sequence = "".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=lengths[number % NUM_PROTEINS]))
         for place, question in enumerate(QUESTIONS):
             turns = [{"from": "human", "value": f"<protein_sequence>\n{question}"}]
             accession = f"R{number:05}"
@@ -174,7 +178,7 @@ def report(op: str, seconds: dict[str, list[Seconds]], count: int, summary: Pred
 
 def compare(repeats: int) -> int:
     """Check that the ways agree, then time them; 1 when they do not."""
-    model, records = make_model(), make_records(64)
+    model, records = make_model(), make_records(NUM_PROTEINS)
     sequences = list(dict.fromkeys(str(record["amino_seq"]) for record in records))
     ways = {"reference, eager attention": ReferenceWay(model, "eager"), "reference, sdpa": ReferenceWay(model, "sdpa")}
     with tempfile.TemporaryDirectory() as name:
