@@ -13,6 +13,12 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+# Every process of a Ray cluster imports the same large libraries. Their bytecode is written once, by one process at the
+# end of set-up, whatever the environment says; without it each worker compiles them anew, for half a minute of a core.
+export PYTHONDONTWRITEBYTECODE =
+WARM := protein2text.train.run, protein2text.train.loop, protein2text.evaluate.run, protein2text.registry_agent, \
+  protein2text.demo_plans, protein2text_serve.run, matplotlib.pyplot
+
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -37,6 +43,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing into $(VENV): a few minutes, once'
 	$(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -c 'import $(WARM)'
 	@touch $@
 
 demo: $(INSTALLED)  ## the main job, from records to a served answer, on the synthetic sample corpus
