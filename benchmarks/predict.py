@@ -59,7 +59,7 @@ def make_model() -> ProteinToText:
     """The tiny preset's bases; a random bridge takes as long as a trained one."""
     torch.manual_seed(0)
     config = ModelConfig(
-        encoder=EncoderConfig(source="preset:tiny/esm2"),
+        encoder=EncoderConfig(source="preset:tiny/esm2", layer=-2),
         bridge=BridgeConfig(num_latents=16, depth=2, num_heads=4, head_dim=24),
         decoder=DecoderConfig(source="preset:tiny/llama"),
         long_proteins="exact",

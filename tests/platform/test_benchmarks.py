@@ -1,6 +1,7 @@
 """The benchmark runner: no timing of what is red, and rows that say where they come from."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,8 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="module")
-def runner(repository: Path) -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("benchmarks_run", repository / "benchmarks" / "run.py")
+def script(repository: Path, name: str) -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", repository / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -21,6 +21,16 @@ def runner(repository: Path) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     sys.path.remove(str(repository / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def runner(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "run")
+
+
+@pytest.fixture(scope="module")
+def prediction(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "predict")
 
 
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])
@@ -36,3 +46,18 @@ def test_every_case_has_tests_and_a_row_with_all_columns(runner: ModuleType) -> 
     assert tuple(row) == runner.COLUMNS
     assert 0 < row["p20_ms"] <= row["p50_ms"] <= row["p80_ms"]
     assert row["shape"] == "B=2 S=8 K=2 H=1 C=4"
+
+
+def test_the_references_way_and_batches_write_the_same_answers(prediction: ModuleType, tmp_path: Path) -> None:
+    model, records = prediction.make_model(), prediction.make_records(3)
+    way = prediction.ReferenceWay(model, "eager")
+    (tmp_path / "in.json").write_text(json.dumps(records), encoding="utf-8")
+    prediction.reference_answers(way, tmp_path / "in.json", tmp_path / "reference.jsonl")
+    prediction.batched_answers(model, tmp_path / "in.json", tmp_path)
+    assert prediction.same_answers(tmp_path)
+    assert prediction.same_latents(way, model, [record["amino_seq"] for record in records[::5]])
+    lines = (tmp_path / "reference.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 15
+    other = json.dumps({**json.loads(lines[7]), "Predicted": "another answer"})
+    (tmp_path / "reference.jsonl").write_text("\n".join([*lines[:7], other, *lines[8:]]), encoding="utf-8")
+    assert not prediction.same_answers(tmp_path), "one answer that differs forbids timing"
