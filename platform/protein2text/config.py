@@ -58,6 +58,15 @@ class RunConfig(Config):
     def _paths_become_absolute(cls, values: Any) -> Any:
         return _absolute_paths(values) if isinstance(values, dict) else values
 
+    @model_validator(mode="after")
+    def _cached_encoder_is_whole(self) -> "RunConfig":
+        if self.scaling.zero_stage == 3 and (self.alignment.state_cache_gib or self.instruction.state_cache_gib):
+            raise ValueError(
+                "state_cache_gib needs scaling.zero_stage 2 or lower: stage 3 splits the encoder over the workers, who "
+                "must then all encode at the same time. Set state_cache_gib to 0"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         """The run's folder, OUTPUT/NAME."""

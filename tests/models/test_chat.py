@@ -13,8 +13,8 @@ from protein2text.models.chat import (
     encode_prompt,
     question_messages,
 )
-from protein2text.models.decoder import load_tokenizer
 from protein2text.models.sources import resolve_source
+from protein2text.models.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")

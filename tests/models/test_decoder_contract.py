@@ -28,10 +28,11 @@ from protein2text.models.chat import (
     encode_text,
     question_messages,
 )
-from protein2text.models.decoder import Decoder, load_tokenizer
+from protein2text.models.decoder import Decoder
 from protein2text.models.generation import Decoding, stop_ids
 from protein2text.models.model_config import DecoderConfig, LoraConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
+from protein2text.models.tokenizer import load_tokenizer
 from tests.models.conftest import random_sequence, relative_error, tiny_config
 from tests.models.decoder_families import DEAF_TEMPLATE, FAMILIES, SHAPE, STRICT_TEMPLATE, make_tokenizer, write_family
 

@@ -26,7 +26,7 @@ from protein2text.proteins import Protein
 from protein2text.train.base_decoder import decoder_config, train_tokenizer
 from protein2text.train.base_encoder import encoder_config
 from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, expand, planned_columns, tokenize
+from protein2text.train.rows import TokenizeJob, gather, planned_rows, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
 
@@ -97,7 +97,7 @@ def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
         },
         "data": {"corpus": [str(small_world / "corpus")], "split": str(small_world / "split")},
         "alignment": stage,
-        "instruction": stage | {"epochs": 2},
+        "instruction": stage | {"epochs": 2, "state_cache_gib": 1e-5},  # room for a protein or two
         "scaling": {"num_workers": 2, "zero_stage": 2},
         "tracking": {"experiment": "test"},
     }
@@ -211,8 +211,8 @@ def train_without_ray(
     rows = tokenized(config, stage)
     num_workers = len(workers.processes)
     plan = plan_of(config, stage, rows, num_workers)
-    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
-    tables = [expand(rows, ids, planned_columns(plan, worker)).sort_by("position") for worker in range(num_workers)]
+    ids = rows["record_id"].to_pylist()
+    tables = [gather(rows, planned_rows(plan, worker, ids)) for worker in range(num_workers)]
     task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
     workers.run("train", task, [[table[:17], table[17:]] for table in tables], stop_after)
     return task

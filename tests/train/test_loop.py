@@ -71,17 +71,20 @@ def plain_loop(plain: Any, config: RunConfig, stage: Stage, model: ProteinToText
 
 
 @pytest.mark.parametrize(
-    ("zero_stage", "kind"),
+    ("zero_stage", "kind", "state_cache_gib"),
     [
-        (2, "resampler"), (2, "projector"), (2, "gated_cross_attention"),
-        pytest.param(3, "resampler", marks=pytest.mark.slow),
+        (2, "resampler", 0), (2, "resampler", 1e-5), (2, "projector", 0), (2, "gated_cross_attention", 0),
+        pytest.param(3, "resampler", 0, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_two_workers_follow_one_plain_process(
-    plain: Any, train_on: Any, two_workers: Any, run_values: dict[str, Any], zero_stage: int, kind: str
-) -> None:
+    plain: Any, train_on: Any, two_workers: Any, run_values: dict[str, Any],
+    zero_stage: int, kind: str, state_cache_gib: float,
+) -> None:  # fmt: skip
     """Answers of 3 to 30 tokens, micro-batches under bounds, fillers: the losses agree to 1e-4 relative."""
     run_values["model"]["bridge"]["kind"] = kind
+    run_values["alignment"] = run_values["alignment"] | {"state_cache_gib": state_cache_gib}
+    run_values["instruction"] = run_values["instruction"] | {"state_cache_gib": state_cache_gib}
     config = renamed(run_values, "reference", scaling={"num_workers": 2, "zero_stage": zero_stage})
     torch.manual_seed(config.seed)
     model = ProteinToText(config.model)

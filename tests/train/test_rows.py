@@ -12,7 +12,7 @@ from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.encoders import reading_of
 from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, expand, planned_columns, read_steps, tokenize
+from protein2text.train.rows import TokenizeJob, gather, planned_rows, read_steps, tokenize
 
 
 @pytest.fixture
@@ -84,13 +84,11 @@ def test_the_delivered_rows_are_the_plan(run_config: RunConfig, records: list[di
     rows = tokenize(table(records), job(run_config, "alignment"))
     sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
     plan = Plan(tuple(RecordSize(*size) for size in sizes), 0, 3, 7, 2, 200, 200)
-    ids = pa.array([record.record_id for record in plan.records]).to_numpy(zero_copy_only=False).astype(str)
     sequence_of = {row["record_id"]: row["sequences"] for row in rows.to_pylist()}
-    blocks = [rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows)]
+    blocks = pa.concat_tables(rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows))
     for worker in range(2):
-        columns = planned_columns(plan, worker)
-        delivered = pa.concat_tables([expand(block, ids, columns) for block in blocks]).sort_by("position")
-        pieces = [delivered[start : start + 5] for start in range(0, delivered.num_rows, 5)]
+        wanted = planned_rows(plan, worker, rows["record_id"].to_pylist())
+        pieces = [gather(blocks, wanted[start : start + 5]) for start in range(0, wanted.num_rows, 5)]
         steps = list(read_steps(pieces, 0))
         assert [step for step, _ in steps] == list(range(plan.num_steps))
         for step, micro_batches in steps:

@@ -32,6 +32,8 @@ class ProteinBatch:
     so that the encoder knows nothing of it.
     """
 
+    sequences: tuple[str, ...]
+    """In the batch's order, for whoever knows their states already."""
     ids_S: Tensor
     positions_S: Tensor
     """Restart at 0 in each window."""
@@ -137,7 +139,8 @@ def pack_proteins(sequences: Sequence[str], reading: Reading = EXACT) -> Protein
             window_lengths.append(end - begin)
     lengths = tuple(len(sequence) + 2 for sequence in sequences)
     return ProteinBatch(
-        ids_S=torch.tensor(ids), positions_S=torch.cat([torch.arange(length) for length in window_lengths]),
+        sequences=tuple(sequences), ids_S=torch.tensor(ids),
+        positions_S=torch.cat([torch.arange(length) for length in window_lengths]),
         cu_seqlens_W1=starts(window_lengths), window_lengths=tuple(window_lengths), lengths=lengths,
         state_rows=torch.tensor(state_rows), state_cu_seqlens_B1=starts([length - 1 for length in lengths]),
     )  # fmt: skip

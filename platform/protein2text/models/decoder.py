@@ -4,7 +4,6 @@ Legend: T packed tokens, D decoder width, M supervised tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,31 +11,15 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from protein2text.errors import ConfigError, MissingWeights
 from protein2text.models.attention import PACKED
 from protein2text.models.batches import TextBatch
-from protein2text.models.chat import Tokenizer
 from protein2text.models.compatibility import clean_up, cleans_up, settle_decoder
 from protein2text.models.model_config import DecoderConfig, LoraConfig
 from protein2text.models.sources import resolve_source
-
-
-def load_tokenizer(path: Path, *, compat: bool = False) -> Tokenizer:
-    """The decoder's tokenizer.
-
-    Raises:
-        MissingWeights: it has no chat template or no end token, without which there is no dialogue. Compatibility mode
-            needs neither: it brings its own prompt, and its ends are those of the generation settings.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    if compat:
-        return tokenizer
-    if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
-        remedy = "Use an instruct model; a converted published checkpoint can be asked with --compat."
-        raise MissingWeights(str(path), "the tokenizer has no chat template or no end token", remedy)
-    return tokenizer
+from protein2text.models.tokenizer import load_tokenizer
 
 
 class Decoder(nn.Module):

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from protein2text.models.batches import Batch, pack
 from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
+from protein2text.models.state_cache import StateCache
 from protein2text.train import checkpoints
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
@@ -36,12 +37,18 @@ def train(task: StageTask, tables: Iterable[pa.Table], device: torch.device) -> 
     events = EventWriter(task.events) if dist.get_rank() == 0 else None
     state, first_step = _agree_on_start(task, events, device)
     model = build_model(task, state)
-    scaling = task.config.scaling
-    engine = DeepSpeedEngine(model, config=task.config.stage(task.stage), zero_stage=scaling.zero_stage, device=device)
+    scaling, stage = task.config.scaling, task.config.stage(task.stage)
+    if stage.state_cache_gib:
+        max_bytes = int(stage.state_cache_gib * 2**30 / scaling.num_workers)
+        model.encoder = StateCache(model.encoder, model.reading, task.states, max_bytes)
+    engine = DeepSpeedEngine(model, config=stage, zero_stage=scaling.zero_stage, device=device)
     if state is not None:
         engine.load_moments(state, first_step)
         state = None
     _do_steps(task, engine, read_steps(tables, first_step), first_step, events)
+    if events and isinstance(model.encoder, StateCache):
+        counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
+        events.write(_event(task, message=f"worker 0: {counts}"))
     if dist.get_rank() == 0:
         _save_model(task)
     dist.barrier()

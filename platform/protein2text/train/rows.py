@@ -9,15 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
 from protein2text.models.chat import Example, Message, Tokenizer, description_messages, encode_example
-from protein2text.models.decoder import load_tokenizer
 from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import BridgeConfig
+from protein2text.models.tokenizer import load_tokenizer
 from protein2text.train.plan import Plan
 from protein2text.train.stage_config import Stage
 
@@ -32,8 +31,6 @@ TOKENIZED = pa.schema(
     ]
 )
 """A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
-
-Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -99,36 +96,27 @@ def stage_messages(record: dict[str, Any], stage: Stage) -> list[Message] | None
     return description_messages(record["text"], record["record_id"]) if record["text"] else None
 
 
-def planned_columns(plan: Plan, worker: int) -> Columns:
-    """One worker's rows in the order of work; ``record`` indexes ``plan.records``."""
+def planned_rows(plan: Plan, worker: int, record_ids: Sequence[str]) -> pa.Table:
+    """One worker's rows in the order of work: which ``row`` of the tokenized records, in which step and micro-batch.
+
+    Args:
+        record_ids: ids of the tokenized records as they lie; the plan may leave some of them out.
+    """
+    row_of = {record_id: row for row, record_id in enumerate(record_ids)}
     rows = [
-        (record, step, number, micro_batch.counted)
+        (row_of[plan.records[record].record_id], step, number, micro_batch.counted)
         for step, number, micro_batch in plan.worker(worker)
         for record in micro_batch.records
     ]
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return dict(zip(("record", "step", "micro_batch", "counted"), columns, strict=True))
+    columns = zip(*rows, strict=True)
+    return pa.table([pa.array(column) for column in columns], names=["row", "step", "micro_batch", "counted"])
 
 
-def expand(tokenized: pa.Table, record_ids: np.ndarray, planned: Columns) -> pa.Table:
-    """Repeat each record of a table once per place that the plan gives it, with its ``position`` there.
-
-    Args:
-        tokenized: some rows of ``TOKENIZED``.
-        record_ids: ids of ``plan.records``, sorted.
-        planned: `planned_columns`, of one worker or of several end to end.
-    """
-    here = np.array(tokenized["record_id"].to_pylist(), dtype=record_ids.dtype)
-    record_of_row = np.minimum(np.searchsorted(record_ids, here), len(record_ids) - 1)
-    known = record_ids[record_of_row] == here
-    row_of_record = np.full(len(record_ids), -1)
-    row_of_record[record_of_row[known]] = np.flatnonzero(known)
-    positions = np.flatnonzero(row_of_record[planned["record"]] >= 0)
-    rows = tokenized.select(["ids", "labels", "sequences"]).take(row_of_record[planned["record"][positions]])
-    added = {name: planned[name][positions] for name in ("step", "micro_batch")}
-    added |= {"counted": planned["counted"][positions].astype(bool), "position": positions}
-    for name, values in added.items():
-        rows = rows.append_column(name, pa.array(values))
+def gather(tokenized: pa.Table, planned: pa.Table) -> pa.Table:
+    """Put the tokenized records where a part of `planned_rows` wants them, each as often as it is wanted."""
+    rows = tokenized.select(["ids", "labels", "sequences"]).take(planned["row"].combine_chunks())
+    for name in ("step", "micro_batch", "counted"):
+        rows = rows.append_column(name, planned[name])
     return rows
 
 
@@ -136,7 +124,7 @@ def read_steps(tables: Iterable[pa.Table], first_step: int) -> Iterator[tuple[in
     """A worker's steps from ``first_step`` on, each with its micro-batches in order.
 
     Args:
-        tables: the worker's expanded rows in the order of ``position``.
+        tables: the worker's gathered rows, in order.
         first_step: steps before it were done earlier and are passed over.
     """
     current = (-1, -1)

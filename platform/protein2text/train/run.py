@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from protein2text.train.plan import Plan
 from protein2text.train.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
-from protein2text.train.task import StageTask, run_worker
+from protein2text.train.task import STATES, StageTask, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +155,8 @@ def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
     registry.connect(run_log.tracking_uri).log_artifact(run_log.run_id, str(task.folder / "loss.png"))
     run_log.end()
     (task.folder / RESULT).write_text(json.dumps(asdict(result), indent=1))
+    if task.stage == "instruction":
+        shutil.rmtree(task.config.folder / STATES, ignore_errors=True)
     logger.info("%s: %d steps in %.0f s, loss %.4f", task.stage, result.steps, result.seconds, result.final_loss)
     return result
 

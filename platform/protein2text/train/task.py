@@ -1,11 +1,15 @@
 """A stage as its workers are told of it. Light: Ray's controller imports this, and needs neither torch nor MLflow."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protein2text.config import RunConfig
 from protein2text.train.stage_config import Stage
+
+STATES = "states"
+"""Folder of a run in which residue states are kept while it trains."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,13 @@ class StageTask:
     @property
     def events(self) -> Path:
         return self.folder / "events.jsonl"
+
+    @property
+    def states(self) -> Path:
+        """Where residue states are kept: one folder for both stages, if they encode alike."""
+        model, precision = self.config.model, self.config.stage(self.stage).precision
+        encoding = f"{model.encoder.model_dump_json()} {model.long_proteins}"
+        return self.config.folder / STATES / f"{precision}-{hashlib.sha256(encoding.encode()).hexdigest()[:12]}"
 
     @property
     def start_model(self) -> Path | None:
