@@ -90,7 +90,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         return
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     process.terminate()
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=5)
     for member in alive:
         member.kill()
     process.wait()

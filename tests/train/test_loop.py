@@ -142,6 +142,18 @@ def test_instruction_trains_lora_and_goes_on_with_its_dropout(
     assert any(not torch.equal(value, before[name]) for name, value in after.items())
 
 
+def test_the_card_says_under_which_terms_the_corpus_was(
+    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+) -> None:
+    data = run_values["data"] | {"licences": {"qa_generator": "Llama3.1"}}
+    card = (train_on(two_workers, renamed(run_values, "terms", data=data)).folder / "model" / "README.md").read_text()
+    assert "| corpus | 51 of 52 records | cc-by-4.0 |" in card
+    assert "| corpus | 1 of 52 records | unknown |" in card
+    assert "| qa generator | as stated by its user | llama3.1 |" in card
+    assert "# Llama-" in card
+    assert "Commercial use: unknown, because the corpus (1 of 52 records) is under unknown" in card
+
+
 def truncate(path: Path, dice: random.Random) -> None:
     path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
 

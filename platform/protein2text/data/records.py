@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -148,6 +149,14 @@ def load_card(folder: str | Path) -> dict[str, Any]:
         problem = f"version {card.get('version')} where this program reads {RECORD_VERSION}"
         raise CorruptCheckpoint(str(folder), "card.json", problem, "Ingest the sources again.")
     return card
+
+
+def corpus_licences(dirs: Sequence[str | Path]) -> dict[str, int]:
+    """How many records of finished corpora state which licence, the commonest first."""
+    counts: Counter[str] = Counter()
+    for folder in dirs:
+        counts.update(load_card(folder)["licences"])
+    return dict(counts.most_common())
 
 
 def record_shards(folder: str | Path) -> list[str]:

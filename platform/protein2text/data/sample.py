@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from protein2text.data.readers.formats import ORIGIN_SUFFIX
 from protein2text.data.sample_families import CATALYTIC, CONTEXT, FACT_KINDS, Family
 from protein2text.data.sample_proteins import SampleProtein, build_domains, held_out_combinations, make_protein
 from protein2text.data.sample_texts import Question, describe, open_question, pair_question, yes_no_question
@@ -142,6 +143,9 @@ def write_sample(folder: str | Path, seed: int = 0, size: SampleSize | None = No
     with (folder / "assignment.tsv").open("w", newline="") as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows([("accession", "split", "group"), *assignment])
     (folder / "questions.json").write_text(json.dumps(questions, indent=1) + "\n")
+    origin = json.dumps({"release": f"synthetic, seed {seed}", "licence": "Apache-2.0"})
+    for name in ("proteins.tsv", "questions.json"):
+        (folder / f"{name}{ORIGIN_SUFFIX}").write_text(origin + "\n")
     notice = _NOTICE.format(seed=seed, num_proteins=len(table), num_questions=len(questions))
     (folder / "README.txt").write_text(notice)
     return {**{split: len(proteins) for split, proteins in splits.items()}, "questions": len(questions)}

@@ -1,6 +1,7 @@
 """The model card in a model folder: what the model is, what it stands on, whose terms it inherits."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from protein2text.errors import ConfigError
@@ -9,6 +10,8 @@ from protein2text.models.licences import PARTS, UNKNOWN, Licence, Licences, lice
 from protein2text.models.model_config import BridgeConfig, ModelConfig
 
 CARD = "README.md"
+NOT_STATED = "not stated"
+"""What a corpus card calls the licence of records that state none."""
 
 PUBLISHED_CORPUS = Licence(
     "corpus", "UniProt functions (CC BY 4.0) and PubMed Central abstracts (terms differ by article)", UNKNOWN
@@ -18,33 +21,50 @@ PUBLISHED_GENERATOR = Licence("qa_generator", "Llama-3.1-8B-Instruct", "llama3.1
 
 
 def licences_of(
-    config: ModelConfig, decoder: Path, encoder: Path, *, published: bool, stated: dict[str, str]
-) -> Licences:
+    config: ModelConfig, decoder: Path, encoder: Path, *, published: bool, stated: Mapping[str, str],
+    corpus: Mapping[str, int] | None = None,
+) -> Licences:  # fmt: skip
     """Terms of a model's four parts.
 
     Args:
         decoder: folder of the base; ``encoder`` likewise, or a file.
         published: the corpus is that of the published checkpoint.
         stated: licence identifiers that the user knows, by part; they win.
+        corpus: how many records of the training corpus state which licence.
 
     Raises:
         ConfigError: an unknown part.
     """
     for part in stated:
         if part not in PARTS:
-            raise ConfigError("--licence", part, f"is no part of a model; parts are {', '.join(PARTS)}")
+            raise ConfigError("licences", part, f"is no part of a model; parts are {', '.join(PARTS)}")
     known = licence_of_weights(config.encoder.source, encoder)
+    generator = PUBLISHED_GENERATOR if published else Licence("qa_generator", "not recorded", UNKNOWN)
     found = [
         Licence("encoder", _name(config.encoder.source), licence_of(config.encoder) if known == UNKNOWN else known),
         Licence("decoder", _name(config.decoder.source), licence_of_weights(config.decoder.source, decoder)),
-        PUBLISHED_CORPUS if published else Licence("corpus", "see run.json", UNKNOWN),
-        PUBLISHED_GENERATOR if published else Licence("qa_generator", "see run.json", UNKNOWN),
+        *([PUBLISHED_CORPUS] if published else _corpus_parts(corpus or {})),
+        generator,
     ]
-    parts = tuple(
-        Licence(part.part, part.name, stated[part.part].lower()) if part.part in stated else part for part in found
-    )
+    known_better = {part: Licence(part, "as stated by its user", licence.lower()) for part, licence in stated.items()}
+    parts = tuple(dict.fromkeys(known_better.get(part.part, part) for part in found))
     architecture = json.loads((decoder / "config.json").read_text()).get("model_type")
     return Licences(parts, llama_architecture=architecture == "llama")
+
+
+def _corpus_parts(records: Mapping[str, int]) -> list[Licence]:
+    """One part per licence that records state; those that state none are under unknown terms."""
+    if not records:
+        return [Licence("corpus", "not recorded", UNKNOWN)]
+    total = sum(records.values())
+    return [
+        Licence("corpus", f"{count:,} of {total:,} records", identifier(licence)) for licence, count in records.items()
+    ]
+
+
+def identifier(licence: str) -> str:
+    """A licence's name as corpora state it, in the form of `licences.TERMS`."""
+    return UNKNOWN if licence == NOT_STATED else "-".join(licence.lower().split())
 
 
 def _name(source: str) -> str:

@@ -43,8 +43,12 @@ def write_model(model: "ProteinToText", folder: Path, run: dict[str, Any] | None
     config = model.config
     paths = [resolve_source(base.source, base.revision) for base in (config.decoder, config.encoder)]
     folder.mkdir(parents=True, exist_ok=True)
-    stated = licences_of(config, *paths, published=config.origin == "published", stated=(run or {}).get("licences", {}))
-    write_card(folder, "protein2text", config, stated, dropped=[])
+    about = run or {}
+    licences = licences_of(
+        config, *paths, published=config.origin == "published", stated=about.get("licences", {}),
+        corpus=about.get("corpus_licences"),
+    )  # fmt: skip
+    write_card(folder, "protein2text", config, licences, dropped=[])
     write_folder(folder, model.config, model.bridge_state(), model.decoder.lora_state(), run=run)
 
 

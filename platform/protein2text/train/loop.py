@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
+from protein2text.data.records import corpus_licences
 from protein2text.models.batches import Batch, pack
 from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
@@ -172,7 +173,11 @@ def _save_model(task: StageTask) -> None:
     last = checkpoints.newest_good(task.checkpoints).folder
     assert last is not None, "the last step wrote a checkpoint"
     state, trainer = checkpoints.load(last)
-    about = {"run": task.config.name, "stage": task.stage, "steps": trainer["step"], "settings": task.settings}
+    data = task.config.data
+    about = {
+        "run": task.config.name, "stage": task.stage, "steps": trainer["step"], "settings": task.settings,
+        "licences": data.licences, "corpus_licences": corpus_licences(data.corpus),
+    }  # fmt: skip
     build_model(task, state).save_pretrained(task.folder / "model", run=about)
 
 
