@@ -51,7 +51,7 @@ def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
         assert row["accessions"] == (given["id"] if isinstance(given["id"], list) else [given["id"]])
         assert row["sequence_sha256"] == [Protein("", letters).checksum for letters in sequences]
         assert row["model"] == {"name": "model", "manifest_sha256": sha256_of(model_folder / "manifest.json")}
-        assert row["decoding"] == {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+        assert row["decoding"] == {"max_new_tokens": 12, "temperature": 0.0, "top_k": None, "top_p": 1.0, "seed": 0}
         assert row["record_seed"] == record_seed(0, row["long_format_id"])
         assert row["read_as"] == ["exact"] * len(sequences)
         assert row["beyond_training_length"] == [False] * len(sequences)

@@ -81,7 +81,7 @@ def test_each_mode_asks_in_its_own_form(native: Path) -> None:
     assert "\n            What?\n" in texts[0]
     assert "\n            What?\n" not in texts[1]
     assert plain.encode_question("What?", 2).count(PROTEIN_ID) == 2
-    assert published.decoding == Decoding(temperature=0.7, top_p=0.9, max_new_tokens=512)
+    assert published.decoding == Decoding(temperature=0.7, top_k=50, top_p=0.9, max_new_tokens=512)
     assert plain.decoding == Decoding()
 
 

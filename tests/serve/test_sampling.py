@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from protein2text.generate.sampling import Draw, choose, gumbel, key, nucleus, record_seed
+from protein2text.generate.sampling import Draw, choose, gumbel, key, most_likely, nucleus, record_seed
 from protein2text.models.generation import Decoding
 
 LOGITS_V = torch.tensor([2.0, 1.0, 0.0, -1.0, -4.0])
@@ -50,6 +51,23 @@ def test_top_p_keeps_at_least_the_most_likely_token_wherever_it_stands() -> None
     kept_NV = nucleus(shuffled_NV, torch.tensor([[1e-6], [1.0]]))
     assert torch.isfinite(kept_NV[0]).tolist() == [False, False, True, False, False]
     assert torch.equal(kept_NV[1], shuffled_NV[1])
+
+
+def test_cuts_are_those_of_transformers_in_its_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits_NV = (3 * torch.randn(40, 101, generator=generator)).round(decimals=1)  # with equals
+    for top_k, top_p in ((50, 0.9), (3, 0.9), (1, 0.5), (101, 0.99), (500, 0.3)):
+        theirs_NV = TopPLogitsWarper(top_p)(None, TopKLogitsWarper(top_k)(None, logits_NV))
+        ours_NV = nucleus(most_likely(logits_NV, [top_k] * 40), torch.full((40, 1), top_p))
+        kept = [[sorted(row[row.isfinite()].tolist()) for row in rows] for rows in (ours_NV, theirs_NV)]
+        assert kept[0] == kept[1], (top_k, top_p)
+
+
+def test_each_row_has_its_own_top_k() -> None:
+    kept_NV = most_likely(LOGITS_V.expand(4, -1), [None, 2, 5, 1])
+    assert torch.isfinite(kept_NV).sum(1).tolist() == [5, 2, 5, 1]
+    alone = {choose(LOGITS_V[None], [Draw(Decoding(temperature=5.0, top_k=2, seed=seed), 0)])[0] for seed in range(99)}
+    assert alone == {0, 1}
 
 
 def test_temperature_zero_is_greedy_whatever_the_seed_and_the_company() -> None:

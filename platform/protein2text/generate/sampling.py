@@ -43,12 +43,23 @@ def choose(logits_NV: Tensor, draws: Sequence[Draw]) -> list[int]:
         settings = [draws[number].decoding for number in sampled]
         temperature_N1 = logits_NV.new_tensor([[s.temperature] for s in settings], dtype=torch.float32)
         top_p_N1 = logits_NV.new_tensor([[s.top_p] for s in settings], dtype=torch.float32)
-        kept_NV = nucleus(logits_NV[sampled].float() / temperature_N1, top_p_N1)
+        scaled_NV = most_likely(logits_NV[sampled].float() / temperature_N1, [s.top_k for s in settings])
+        kept_NV = nucleus(scaled_NV, top_p_N1)
         keys = [key(draws[number].decoding.seed, draws[number].position) for number in sampled]
         noise_NV = gumbel(torch.tensor(keys, device=logits_NV.device), kept_NV.shape[1])
         for number, id in zip(sampled, (kept_NV + noise_NV).argmax(-1).tolist(), strict=True):
             ids[number] = id
     return list(ids)
+
+
+def most_likely(logits_NV: Tensor, top_k: Sequence[int | None]) -> Tensor:
+    """Logits with minus infinity below the ``top_k``-th highest of each row; its equals stay, and None keeps all."""
+    if not any(top_k):
+        return logits_NV
+    limits = [min(k or logits_NV.shape[1], logits_NV.shape[1]) for k in top_k]
+    highest_NK = logits_NV.topk(max(limits)).values
+    last_N1 = highest_NK.gather(1, torch.tensor(limits, device=logits_NV.device)[:, None] - 1)
+    return logits_NV.masked_fill(logits_NV < last_N1, -torch.inf)
 
 
 def nucleus(logits_NV: Tensor, top_p_N1: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from protein2text.models.chat import PLACEHOLDER, PROTEIN_ID, Tokenizer, encode_
 from protein2text.models.generation import Decoding
 from protein2text.models.model_config import LoraConfig, ModelConfig
 
-PUBLISHED_DECODING = Decoding(temperature=0.7, top_p=0.9, max_new_tokens=512)
+PUBLISHED_DECODING = Decoding(temperature=0.7, top_k=50, top_p=0.9, max_new_tokens=512)
+"""The reference's settings, and the ``top_k`` that its library takes where a base's generation settings name none."""
 INDENT = " " * 12
 USER, END, ASSISTANT = (
     "<|start_header_id|>user<|end_header_id|>", "<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>",

@@ -23,7 +23,10 @@ class Decoding(Config):
     max_new_tokens: int = Field(64, ge=1)
     temperature: float = Field(0.0, ge=0.0)
     """0 is greedy."""
+    top_k: int | None = Field(None, ge=1)
+    """Draw among this many most likely tokens; None is all."""
     top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Of those, draw among the fewest whose probability reaches this."""
     seed: int = 0
 
 
@@ -44,7 +47,8 @@ def generate(decoder: "Decoder", prompts: Sequence[Tensor], settings: Decoding) 
         mask_NT[number, longest - len(prompt) :] = 1
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if settings.temperature > 0:
-        sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+        cut = {"top_k": settings.top_k or 0, "top_p": settings.top_p}
+        sampling = {"do_sample": True, "temperature": settings.temperature, **cut}
         torch.manual_seed(settings.seed)
     tokenizer = decoder.tokenizer
     stops = stop_ids(decoder)
