@@ -27,6 +27,7 @@ from protein2text.cli_common import (
 from protein2text.cli_data import data_app
 from protein2text.cli_encoder import encoder_app
 from protein2text.cli_predict import predict
+from protein2text.cli_record import record
 from protein2text.errors import MissingFile
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
 app.command()(predict)
+app.command()(record)
 app.add_typer(encoder_app, name="encoder")
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]

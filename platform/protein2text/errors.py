@@ -15,7 +15,8 @@ ProteinToTextError
 ├── ResourcesUnavailable     a job larger than the cluster
 ├── LeakError                test proteins or texts among the training records
 ├── ServiceError             a service that does not answer as it should
-└── PredictionStopped        answers to a file that could not all be made
+├── PredictionStopped        answers to a file that could not all be made
+└── RecordingStopped         a clone of the reference that ended before its last record
 
 Errors cross Ray processes, so every class hands all its fields to ``super().__init__``: an exception that cannot be
 rebuilt from ``args`` reaches the driver as something else.
@@ -211,6 +212,20 @@ class PredictionStopped(ProteinToTextError):
         return (
             f"{self.output}: stopped after {self.num_answered} answers, which are kept: {self.problem}. "
             f"Lower --batch-tokens if memory ran out; the same command goes on from here."
+        )
+
+
+class RecordingStopped(ProteinToTextError):
+    """A user's clone of the reference that ended early; what it had recorded is kept."""
+
+    def __init__(self, output: str, num_recorded: int, num_records: int, problem: str) -> None:
+        super().__init__(output, num_recorded, num_records, problem)
+        self.output, self.num_recorded, self.num_records, self.problem = output, num_recorded, num_records, problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output}: the reference stopped after {self.num_recorded} of {self.num_records} records, which are "
+            f"kept: {self.problem}. Read {self.output}/record.log; the same command goes on from here."
         )
 
 

@@ -29,6 +29,7 @@ COMMANDS = (
     ("train",),
     ("evaluate",),
     ("predict",),
+    ("record",),
     ("register",),
     ("serve",),
     ("ask",),
