@@ -20,7 +20,8 @@ def record(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 24,
     python: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Python of the clone's environment; by default CLONE/.venv's.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Python of the clone's environment; by default CLONE/.venv/bin/python."),
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the clone runs.")] = "cpu",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the weights into the folder rather than link.")] = False,

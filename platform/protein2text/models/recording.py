@@ -79,8 +79,8 @@ def find_python(clone: Path, given: Path | None) -> Path:
     for python in tried:
         if python.is_file():
             return python.absolute()
-    remedy = "Make the clone's environment as its README says, and name its interpreter with --python ENV/bin/python."
-    raise MissingFile(str(tried[0]), "the Python of the clone's environment", remedy)
+    remedy = "Make the clone an environment, and name it with --python ENV/bin/python; docs/first-hour.md says how."
+    raise MissingFile(" or ".join(map(str, tried)), "the Python of the clone's environment", remedy)
 
 
 def versions_of(python: Path) -> dict[str, str]:
