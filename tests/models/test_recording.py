@@ -161,6 +161,7 @@ def test_the_clone_sees_none_of_our_paths_and_no_hub(
     assert "a library that prints" in (tmp_path / "out" / "record.log").read_text()
 
 
+SLOW = pytest.mark.slow
 PROGRAM, BUILDER = Path("evaluation", "inference_model.py"), Path("evaluation", "model", "builder.py")
 
 
@@ -168,13 +169,21 @@ PROGRAM, BUILDER = Path("evaluation", "inference_model.py"), Path("evaluation", 
     ("file", "old", "new", "told"),
     [
         (PROGRAM, "def eval_model(", "def answer(", "has no eval_model; looked for predict_data, eval_model"),
-        (PROGRAM, "top_p, num_beams", "nucleus, num_beams", "missing a required argument: 'nucleus'"),
-        (PROGRAM, "import signal", "import no_such_module", "does not import (ModuleNotFoundError"),
-        (PROGRAM, "HERE = ", "raise SystemExit(0)\nHERE = ", "it ended without an error"),
+        pytest.param(
+            PROGRAM, "top_p, num_beams", "nucleus, num_beams", "missing a required argument: 'nucleus'", marks=SLOW
+        ),
+        pytest.param(
+            PROGRAM, "import signal", "import no_such_module", "does not import (ModuleNotFoundError", marks=SLOW
+        ),
+        pytest.param(PROGRAM, "HERE = ", "raise SystemExit(0)\nHERE = ", "it ended without an error", marks=SLOW),
         (PROGRAM, 'sample["amino_seq"], temp', 'sample["amino_seq"] + "A", temp', "was given another sequence"),
         (BUILDER, "mm_resampler", "pooling", "gives no latents; looked for get_protein_encoder(), get_model().mm_res"),
-        (BUILDER, "def get_protein_encoder", "def encoder", "has no method get_protein_encoder"),
-        (BUILDER, "self.lm_head(torch", "self.lm_head.forward(torch", "its last_logits never passed"),
+        pytest.param(
+            BUILDER, "def get_protein_encoder", "def encoder", "has no method get_protein_encoder", marks=SLOW
+        ),
+        pytest.param(
+            BUILDER, "self.lm_head(torch", "self.lm_head.forward(torch", "its last_logits never passed", marks=SLOW
+        ),
     ],
 )
 def test_a_clone_that_differs_is_told_what_was_looked_for(
