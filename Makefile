@@ -22,7 +22,7 @@ WARM := protein2text.train.run, protein2text.train.loop, protein2text.evaluate.r
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real serve test test-slow check bench clean
+.PHONY: help setup demo demo-real named-data serve test test-slow check bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -49,9 +49,11 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(INSTALLED)  ## the main job, from records to a served answer, on the synthetic sample corpus
 	$(BIN)/protein2text demo
 
-demo-real: $(INSTALLED)  ## the same chain on real files: make demo-real DATA=FOLDER
-	@if [ -z "$(DATA)" ]; then echo "make demo-real: name the folder of real files: make demo-real DATA=FOLDER (see README.md)" >&2; exit 2; fi
+demo-real: named-data $(INSTALLED)  ## the same chain on real files: make demo-real DATA=FOLDER
 	$(BIN)/protein2text demo-real $(DATA)
+
+named-data:
+	@if [ -z "$(DATA)" ]; then echo "make demo-real: name the folder of real files: make demo-real DATA=FOLDER (see README.md)" >&2; exit 2; fi
 
 serve: $(INSTALLED)  ## serve the demo's champion until interrupted: make serve [RUN=runs/demo] [PORT=8000]
 	$(BIN)/protein2text serve --run $(RUN) --port $(PORT)

@@ -32,6 +32,7 @@ from protein2text.errors import MissingFile
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
+    from protein2text.proteins import Protein
 
 DEMO_RUN = Path("runs/demo")
 """Folder that ``protein2text demo`` writes and ``protein2text serve`` looks for."""
@@ -186,7 +187,13 @@ def evaluate(
     with at_work("evaluation") as (row, on_event):
         result = judge(model, config, folder, on_event=on_event)
         row.note = result.verdict
-    print_result(plain(result), as_json)
+    if as_json:
+        print_json(plain(result))
+        return
+    from protein2text.demo_report import scores_table
+
+    stdout().print(scores_table(result.table), highlight=False)
+    print_result({"verdict": result.sentence, "report": result.report_html}, as_json=False)
 
 
 @app.command()
@@ -228,7 +235,7 @@ def serve(
     run: Annotated[Path, typer.Option(help="Run folder whose registry and champion are served.")] = DEMO_RUN,
     tracking_uri: Annotated[str, typer.Option(help="Registry database; by default that of --run.")] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 finds a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = 8000,
 ) -> None:
     """Serve a model over HTTP, in OpenAI's shape, until interrupted.
 
@@ -310,7 +317,7 @@ def doctor(
 
 
 def _read_protein(text: str) -> str:
-    """Check one ``--protein`` and give its residues.
+    """Check one ``--protein`` and give its residues, as FASTA where it has an accession.
 
     Raises:
         RecordError: no protein, or not exactly one.
@@ -319,13 +326,20 @@ def _read_protein(text: str) -> str:
     from protein2text.proteins import one_protein, parse_protein, read_proteins
 
     if text == "-":
-        return parse_protein(typer.get_text_stream("stdin").read(), record="standard input").sequence
+        record = "standard input"
+        return _with_accession(parse_protein(typer.get_text_stream("stdin").read(), record=record), record)
     path = Path(text)
     if "." in path.name or "/" in text:
         if not path.is_file():
             raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
-        return one_protein(read_proteins(path), text).sequence
-    return parse_protein(text, record="--protein").sequence
+        return _with_accession(one_protein(read_proteins(path), text), str(path))
+    return _with_accession(parse_protein(text, record="--protein"), "--protein")
+
+
+def _with_accession(protein: "Protein", record: str) -> str:
+    """FASTA, unless the name is only that of where it was read from."""
+    named = not protein.accession.startswith(record)
+    return f">{protein.accession}\n{protein.sequence}" if named else protein.sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -29,6 +29,8 @@ RAY_TIMED_OUT = "node timed out during startup"
 
 PLAIN_WIDTH = 120
 """Columns of a table when stdout is no terminal."""
+
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run.")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
@@ -54,14 +56,27 @@ class OneLineErrors(TyperGroup):
 
 
 def _known(error: BaseException) -> ProteinToTextError | None:
-    """The product's own error in an exception: itself, or wrapped by Ray on its way; or Ray's own failure to start."""
-    inner = getattr(error, "cause", None)
-    if isinstance(inner, ProteinToTextError):
-        return inner
+    """The product's own error in an exception: itself, or wrapped by Ray on its way; or a path that cannot be used; or
+    Ray's own failure to start."""
+    for inner in _chain(error):
+        if isinstance(inner, ProteinToTextError):
+            return inner
+        if isinstance(inner, OSError) and inner.filename is not None:
+            remedy = "Check the path and the rights on it, or name another."
+            return ConfigError(str(inner.filename), "path", f"{inner.strerror or inner}. {remedy}")
     if RAY_TIMED_OUT in str(error):
         remedy = "Let other work end, then give the same command; finished stages are kept."
         return ResourcesUnavailable("a Ray that starts within 30 s", "too little free processor time or memory", remedy)
-    return error if isinstance(error, ProteinToTextError) else None
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came from; Ray keeps under ``cause`` what Python keeps under ``__cause__``."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "cause", None) or error.__cause__
 
 
 def stdout() -> Console:
@@ -84,6 +99,20 @@ def at_work(stage: str, *, on_ray: bool = True) -> Iterator[tuple["StageDisplay"
 
     with quiet_libraries(on_ray=on_ray), Display(stderr(), (stage,)) as display, display.stage(stage) as row:
         yield row
+
+
+def usable_device(device: str) -> str:
+    """The device that was asked for.
+
+    Raises:
+        ResourcesUnavailable: it is not in this machine, or torch was built without it.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        remedy = "Use --device cpu; `protein2text doctor` says what this machine has."
+        raise ResourcesUnavailable("a GPU that torch can use", f"none (torch {torch.__version__})", remedy)
+    return device
 
 
 def plain(result: Any) -> dict[str, Any]:

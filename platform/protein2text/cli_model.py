@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from protein2text.cli_common import EXIT_RUNTIME, Json, at_work, plain, print_json, print_result, stdout
+from protein2text.cli_common import (
+    EXIT_RUNTIME,
+    Device,
+    Json,
+    at_work,
+    plain,
+    print_json,
+    print_result,
+    stdout,
+    usable_device,
+)
 
 if TYPE_CHECKING:
     from protein2text.models.long_proteins import Reading
@@ -85,7 +95,7 @@ def parity(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Checkpoint, bases, input.json and recorded.safetensors.")
     ],
-    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Run our model on what the reference implementation recorded; exit 1 where they differ.
@@ -100,7 +110,7 @@ def parity(
 
     with at_work("parity") as (display, _):
         rows = []
-        for result in compare(folder, device=device):
+        for result in compare(folder, device=usable_device(device)):
             rows.append(result)
             display.note = f"{len(rows)} records"
     passed = bool(rows) and all(row.passed for row in rows)
@@ -131,7 +141,7 @@ def rehearse(
     preset: Annotated[str, typer.Option(help="Preset whose true shapes are rehearsed.")],
     output: Annotated[Path, typer.Option(help="Folder for the random checkpoint and the record.")],
     scale: Annotated[float, typer.Option(help="Share of layers, heads and vocabulary; 1 is the true shape.")] = 1.0,
-    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Rehearse the first hour with weights that are not there yet: random ones of the same shapes.
@@ -149,7 +159,7 @@ def rehearse(
 
     steps = []
     with at_work("rehearsal") as (display, _):
-        for measured in Rehearsal(output, preset, scale=scale, device=device).run():
+        for measured in Rehearsal(output, preset, scale=scale, device=usable_device(device)).run():
             steps.append(measured)
             display.note = f"{measured.step}: {measured.seconds:.1f} s"
     if as_json:

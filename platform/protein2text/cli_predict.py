@@ -34,8 +34,8 @@ def predict(
     """Answer every question of a file, in batches; each protein is encoded once.
 
     The same command goes on where a killed one stopped. Rows are appended as answers come, and stand in the input's
-    order in the end. A record that cannot be asked is listed with its reason in OUT.rejected.jsonl. Sampled answers
-    depend on --seed and the record's id alone, neither on the order of records nor on --batch-tokens.
+    order in the end. A record that cannot be asked is listed with its reason in OUT.jsonl.rejected.jsonl. Sampled
+    answers depend on --seed and the record's id alone, neither on the order of records nor on --batch-tokens.
 
     [bold]Examples[/bold]
 

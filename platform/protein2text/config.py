@@ -120,12 +120,23 @@ def _find(source: str, beside: Path) -> Path:
     return path
 
 
+class _OnceEach(yaml.SafeLoader):
+    """YAML's safe loader, which would take the last of two equal keys in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", mark.start_mark)
+        return dict(super().construct_mapping(node, deep))
+
+
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's mapping laid over that of the file it extends; ``seen`` are the files that led here."""
     if path in seen:
         raise ConfigError(str(path), "extends", f"the chain comes back to itself: {' -> '.join(map(str, seen))}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(str(path), f"line {line}", f"not readable as YAML: {error.problem}") from None

@@ -1,5 +1,7 @@
 """What a demo prints at its end: the steps, the model beside its controls, the answers beside the truth, the paths."""
 
+from collections.abc import Mapping, Sequence
+
 from rich import box
 from rich.console import Console, Group
 from rich.table import Column, Table
@@ -14,7 +16,10 @@ def print_report(outcome: DemoOutcome, console: Console) -> None:
         outcome: of a finished demo.
         console: on stdout.
     """
-    console.print(Group(_steps(outcome), "", _scores(outcome), "", _answers(outcome), ""), highlight=False)
+    console.print(
+        Group(_steps(outcome), "", scores_table(outcome.evaluation["table"]), "", _answers(outcome), ""),
+        highlight=False,
+    )
     evaluation = outcome.evaluation
     model = " ".join(f"{key}={value}" for key, value in outcome.model.items() if isinstance(value, str | int))
     for name, value in {
@@ -39,9 +44,8 @@ def _steps(outcome: DemoOutcome) -> Table:
     return table
 
 
-def _scores(outcome: DemoOutcome) -> Table:
+def scores_table(rows: Sequence[Mapping[str, str]]) -> Table:
     """The report's main table; intervals only where the verdict is made, beside the first score and the difference."""
-    rows = outcome.evaluation["table"]
     names = list(rows[0])
     table = _table(*names, title="The model beside its controls")
     for row in rows:

@@ -5,6 +5,7 @@ ProteinToTextError
 ├── RecordError              one bad record
 │   ├── InvalidResidue       a letter outside the encoder's alphabet
 │   ├── EmptySequence        no residues at all
+│   ├── NucleotideSequence   DNA or RNA where a protein is needed
 │   ├── SequenceTooLong      more residues than the limit
 │   │   └── BeyondTraining   longer than the encoder's training crops, where the model refuses that
 │   └── UnusableRecord       any other defect, with a reason code to count by
@@ -93,6 +94,23 @@ class EmptySequence(RecordError):
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}, "
         return f"{self.record}, {where}sequence: 0 residues; at least 1 is needed. Give the sequence or a FASTA record."
+
+
+class NucleotideSequence(RecordError):
+    """DNA or RNA: its letters are amino-acid letters too, and an answer about them would be fluent and wrong."""
+
+    reason = "nucleotides"
+
+    def __init__(self, record: str, num_letters: int) -> None:
+        ProteinToTextError.__init__(self, record, num_letters)
+        self.record, self.num_letters = record, num_letters
+        self.value = f"{num_letters} letters"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.record}, sequence: all {self.num_letters} letters are A, C, G, T, U or N, as in DNA or RNA; a "
+            f"protein is needed. Translate it first."
+        )
 
 
 class SequenceTooLong(RecordError):

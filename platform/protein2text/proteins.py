@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from protein2text.errors import EmptySequence, InvalidResidue, MissingFile, RecordError, SequenceTooLong
+from protein2text.errors import (
+    EmptySequence,
+    InvalidResidue,
+    MissingFile,
+    NucleotideSequence,
+    RecordError,
+    SequenceTooLong,
+)
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWYXBZUO"
 """The twenty amino acids, X (unknown), B and Z (ambiguous), U (selenocysteine), O (pyrrolysine); IUPAC and ESM-2."""
@@ -37,6 +44,11 @@ class Protein:
         return len(self.sequence)
 
 
+NUCLEOTIDES = frozenset("ACGTUN")
+NUCLEOTIDES_FROM = 20
+"""Letters from which on a sequence of nothing but three or more nucleotide letters is taken for DNA or RNA."""
+
+
 def clean_sequence(sequence: str, *, record: str, max_residues: int | None = None, alphabet: str = ALPHABET) -> str:
     """Upper-case residues without white space or a closing stop sign.
 
@@ -49,6 +61,7 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
     Raises:
         EmptySequence: nothing is left.
         InvalidResidue: a letter outside the alphabet, with its number among the residues, line and column, from 1.
+        NucleotideSequence: DNA or RNA by its letters; proteins of ``NUCLEOTIDES_FROM`` residues use more of them.
         SequenceTooLong: more than ``max_residues``.
     """
     typed = "".join(sequence.split()).removesuffix("*")
@@ -59,6 +72,8 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
         line, column = _place_of(_plain_lines(sequence), 0, position)
         raise InvalidResidue(record, position, foreign.group(), alphabet, line, column)
     residues = typed.upper()
+    if len(residues) >= NUCLEOTIDES_FROM and len(letters := set(residues)) >= 3 and letters <= NUCLEOTIDES:
+        raise NucleotideSequence(record, len(residues))
     if max_residues is not None and len(residues) > max_residues:
         raise SequenceTooLong(record, len(residues), max_residues)
     return residues

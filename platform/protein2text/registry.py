@@ -30,6 +30,7 @@ AGENT = Path(__file__).with_name("registry_agent.py")
 
 MODEL_ARTIFACT = "model"
 _SQLITE = "sqlite:///"
+_ALIAS = re.compile(r"(?!latest$)(?!v\d+$)[\w-]{1,255}", re.IGNORECASE | re.ASCII)
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _LLAMA = "meta-llama/"
 _EXAMPLE_SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
@@ -154,9 +155,15 @@ def register(
 
     Raises:
         CorruptCheckpoint: the folder differs from its manifest.
-        ConfigError: Llama weights under a name that does not begin with "Llama", as their licence demands.
+        ConfigError: an alias that MLflow refuses, or Llama weights under a name that does not begin with "Llama", as
+            their licence demands.
         MissingFile: no such folder or report.
     """
+    if not _ALIAS.fullmatch(alias):
+        message = (
+            f"{alias!r} is no alias; use letters, digits, - and _, but neither `latest` nor a version such as `v2`"
+        )
+        raise ConfigError("registry", "alias", message)
     folder = Path(model_dir).absolute()
     verify_manifest(folder)
     tags = _tags(folder, name)

@@ -130,9 +130,9 @@ def _check(url: str, response: httpx.Response) -> None:
     if response.is_success:
         return
     retry = response.headers.get("retry-after")
-    remedy = f"Try again in {retry} s." if retry else "Change the request and ask again."
+    remedy = f"The service asks for {retry} s of patience." if retry else "The service refused the request."
     try:
         message = str(response.json()["error"]["message"])
     except (json.JSONDecodeError, KeyError, TypeError):
         message = response.text[:200]
-    raise ServiceError(url, f"{response.status_code}: {message}", remedy)
+    raise ServiceError(url, f"{response.status_code}: {message.rstrip('.')}", remedy)

@@ -45,7 +45,8 @@ def _settings(request: ChatRequest, config: ServiceConfig) -> Settings:
     if request.n != 1:
         raise _outside("n", request.n, "exactly 1 answer per request", "Send the request again for another answer.")
     if request.max_tokens is not None and request.max_completion_tokens is not None:
-        raise _outside("max_tokens", request.max_tokens, "max_completion_tokens is the same limit", "Send one of both.")
+        both = "max_tokens and max_completion_tokens are two names of one limit. Send one of both."
+        raise Refused(422, both, param="max_tokens", code="outside_limits")
     asked = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
     max_tokens = config.default_tokens if asked is None else asked
     if not 1 <= max_tokens <= config.max_tokens:
@@ -90,7 +91,8 @@ def _content(message: Message, config: ServiceConfig, card: ModelCard) -> tuple[
         raise _outside("messages[0].content", "an empty question", "some text", 'Add a part {"type": "text", …}.')
     if PLACEHOLDER in text:
         remedy = "Leave it out of the text; proteins come as parts of their own."
-        raise _outside("messages[0].content", f"{PLACEHOLDER} in the text", "reserved for proteins", remedy)
+        reserved = f"messages[0].content holds {PLACEHOLDER} in its text, which stands for a protein. {remedy}"
+        raise Refused(422, reserved, param="messages[0].content", code="outside_limits")
     return proteins, text
 
 

@@ -87,6 +87,8 @@ def _shape_refusal(error: RequestValidationError) -> Refused:
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
         return Refused(400, f"The body is not JSON: {reason}. Send one JSON object.", code="invalid_json")
+    if not place and isinstance(first.get("input"), dict):
+        return Refused(400, f"{_message(first)}", code="invalid_value")
     if not place:
         message = "The body must be one JSON object, sent with Content-Type: application/json."
         return Refused(400, f"{message} ({_message(first)})", code="invalid_body")

@@ -225,6 +225,18 @@ def test_a_finished_folder_is_used_again_or_refused(tmp_path: Path) -> None:
         ingest([str(table)], output, max_residues=100)
 
 
+@pytest.mark.parametrize("kept", [0, 3, 40, 300, -1])
+def test_a_shard_cut_short_is_named_with_what_to_do(tmp_path: Path, kept: int) -> None:
+    ingest([str(write_table(tmp_path / "a.tsv", 30))], str(tmp_path / "corpus"), max_residues=100)
+    shard = tmp_path / "corpus" / "records" / "part-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:kept])
+    for read in (iter_local, read_records):
+        with pytest.raises(
+            CorruptCheckpoint, match=r"records/part-00000\.parquet: it cannot be read: .*ingest its sour"
+        ):
+            read([tmp_path / "corpus"])
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     output = tmp_path / "home"
     output.mkdir()

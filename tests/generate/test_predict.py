@@ -39,7 +39,7 @@ def test_rows_hold_the_published_keys_and_where_the_answer_comes_from(
     rows = read(tmp_path / "out.jsonl")
     assert [row["entry"] for row in rows] == list(range(23))
     assert (summary.records, summary.answered, summary.rejected) == (23, 23, 0)
-    assert not (tmp_path / "out.rejected.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()
     for number, (row, given) in enumerate(zip(rows, records(23), strict=True)):
         sequences = given["amino_seq"] if isinstance(given["amino_seq"], list) else [given["amino_seq"]]
         question = given["conversations"][0]["value"].replace("<protein_sequence>\n", "")
@@ -154,7 +154,7 @@ def test_bad_records_are_listed_with_reasons_and_the_rest_is_answered(model_fold
     rows.append(record(101, [2]))
     summary = predict(write(tmp_path / "in.json", rows), model_folder, tmp_path / "out.jsonl", GREEDY)
     assert [row["entry"] for row in read(tmp_path / "out.jsonl")] == [3, len(rows) - 1]
-    refused = {row["entry"]: row for row in read(tmp_path / "out.rejected.jsonl")}
+    refused = {row["entry"]: row for row in read(tmp_path / "out.jsonl.rejected.jsonl")}
     assert summary.rejected == len(refused) == len(BAD)
     assert sum(summary.reasons.values()) == len(BAD)
     for number, (name, (_, reason, words)) in enumerate(BAD.items()):
@@ -170,7 +170,7 @@ def test_json_lines_and_gzip_are_read_and_a_broken_line_costs_only_itself(model_
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress("\n\n".join([*lines[:4], lines[4][:-9], *lines[5:]]).encode()))
     summary = predict(tmp_path / "in.jsonl.gz", model_folder, tmp_path / "out.jsonl", GREEDY)
     assert summary.reasons == {"unreadable": 1}
-    assert read(tmp_path / "out.rejected.jsonl")[0]["place"] == "line 9"
+    assert read(tmp_path / "out.jsonl.rejected.jsonl")[0]["place"] == "line 9"
     whole = {row["long_format_id"]: row["Predicted"] for row in read(tmp_path / "list.jsonl")}
     rows = read(tmp_path / "out.jsonl")
     assert [row["entry"] for row in rows] == [0, 1, 2, 3, 5, 6, 7, 8]
@@ -234,7 +234,7 @@ def test_other_settings_input_or_model_are_refused(model_folder: Path, tmp_path:
 def test_a_file_of_somebody_else_is_left_alone(model_folder: Path, tmp_path: Path) -> None:
     source, output = write(tmp_path / "in.json", records(2)), tmp_path / "out.jsonl"
     output.write_text("my notes\n")
-    with pytest.raises(ConfigError, match=r"no header out\.run\.json"):
+    with pytest.raises(ConfigError, match=r"no header out\.jsonl\.run\.json"):
         predict(source, model_folder, output, GREEDY)
     assert output.read_text() == "my notes\n"
     output.unlink()
@@ -245,6 +245,36 @@ def test_a_file_of_somebody_else_is_left_alone(model_folder: Path, tmp_path: Pat
             predict(source, model_folder, output, GREEDY)
     with pytest.raises(MissingFile, match=r"nowhere\.json"):
         predict(tmp_path / "nowhere.json", model_folder, output, GREEDY)
+
+
+def test_the_questions_are_never_written_over(model_folder: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "q.json", records(2))
+    before = source.read_bytes()
+    predict(source, model_folder, tmp_path / "q.jsonl", GREEDY)
+    for output in (source, tmp_path / "." / "q.json"):
+        with pytest.raises(ConfigError, match="the file of questions itself"):
+            predict(source, model_folder, output, GREEDY)
+    with pytest.raises(ConfigError, match=r"no header q\.txt\.run\.json"):
+        predict(source, model_folder, write(tmp_path / "q.txt", []), GREEDY)
+    assert source.read_bytes() == before
+
+
+def test_a_byte_order_mark_is_passed_over_and_an_empty_file_refused(model_folder: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.json", records(3))
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    assert predict(source, model_folder, tmp_path / "out.jsonl", GREEDY).answered == 3
+    source.write_text(" \n")
+    with pytest.raises(ConfigError, match="is empty"):
+        predict(source, model_folder, tmp_path / "none.jsonl", GREEDY)
+
+
+def test_an_answer_longer_than_the_context_is_refused_before_anything_is_written(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    source, output = write(tmp_path / "in.json", records(1)), tmp_path / "out.jsonl"
+    with pytest.raises(ConfigError, match=r"max_new_tokens: 1000000 leaves no room .* window is \d+ tokens"):
+        predict(source, model_folder, output, GREEDY.model_copy(update={"max_new_tokens": 1_000_000}))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.json"]
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
@@ -296,7 +326,7 @@ def test_the_command_answers_and_sums_up(model_folder: Path, tmp_path: Path) -> 
 def test_exit_codes_tell_nothing_could_run_from_wrong_usage(model_folder: Path, tmp_path: Path) -> None:
     common = ["--model", model_folder, "--output", tmp_path / "out.jsonl"]
     assert run("--input", write(tmp_path / "bad.json", [{"id": 1}, 2]), *common).exit_code == 1
-    assert len(read(tmp_path / "out.rejected.jsonl")) == 2
+    assert len(read(tmp_path / "out.jsonl.rejected.jsonl")) == 2
     assert run("--input", tmp_path / "nowhere.json", *common).exit_code == 2
     assert (
         run("--input", write(tmp_path / "none.json", []), *common[:2], "--output", tmp_path / "n.jsonl").exit_code == 0

@@ -17,6 +17,7 @@ from protein2text.cli import app
 from protein2text.cli_common import RAY_TIMED_OUT
 from protein2text.config import load_run, presets
 from protein2text.doctor import examine
+from protein2text.errors import MissingFile
 
 COMMANDS = (
     ("demo",),
@@ -89,6 +90,8 @@ def test_version_and_an_empty_command_line() -> None:
         ["data", "split", "corpus", "--output", "s", "--test-share", "7"],
         ["ask", "What?"],
         ["serve", "--port", "many"],
+        ["serve", "--port", "99999"],
+        ["parity", "folder", "--device", "tpu"],
     ],
 )
 def test_wrong_usage_exits_2(workdir: Path, arguments: list[str]) -> None:
@@ -110,6 +113,8 @@ def test_wrong_usage_exits_2(workdir: Path, arguments: list[str]) -> None:
         (["ask", "What?", "--protein", "absent.fasta"], ["absent.fasta does not exist", "Give a FASTA file"]),
         (["ask", "What?", "--protein", "MAJK"], ["residue 3", "'J'", "ACDEFGHIKLMNPQRSTVWYXBZUO"]),
         (["ask", "What?", "--protein", ""], ["0 residues"]),
+        (["ask", "What?", "--protein", "ATGGCCAAGTTCGACGTTAA"], ["all 20 letters", "Translate it first"]),
+        (["data", "sample", "--output", "/proc/nowhere"], ["/proc/nowhere", "No such file", "name another"]),
         (["ask", "What?", "--protein", "-"], ["standard input", "0 residues"]),
     ],
 )
@@ -156,6 +161,27 @@ def test_a_ray_that_does_not_come_up_is_one_line_and_exit_1(monkeypatch: pytest.
     result = runner.invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "Let other work end" in error_line(result.stderr)
+
+
+def test_an_error_wrapped_twice_by_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    @ray.remote
+    def refuse() -> None:
+        raise MissingFile("corpus/card.json", "a corpus", "Ingest it first.")
+
+    def wrapped(folder: Path) -> None:
+        try:
+            ray.get(refuse.remote())
+        except ray.exceptions.RayTaskError as error:
+            raise SystemError from error
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    monkeypatch.setattr("protein2text.doctor.examine", wrapped)
+    try:
+        result = runner.invoke(app, ["doctor"])
+    finally:
+        ray.shutdown()
+    assert result.exit_code == 2
+    assert "corpus/card.json does not exist" in error_line(result.stderr)
 
 
 def test_verbose_adds_the_traceback(workdir: Path) -> None:

@@ -15,6 +15,7 @@ from protein2text.errors import (
     EmptySequence,
     InvalidResidue,
     MissingFile,
+    NucleotideSequence,
     RecordError,
     SequenceTooLong,
 )
@@ -65,6 +66,14 @@ def test_a_letter_outside_the_alphabet_is_named_with_its_place(typed: str, posit
 
 
 @pytest.mark.parametrize("typed", ["", " \n\t", "*", ">P1 only a title\n"])
+def test_nucleotides_are_said_to_be_such_and_proteins_of_their_letters_pass() -> None:
+    for typed in ("ATGGCCAAGTTCGACGTTAA", "auggccaaguucgacguuaa", "ACGTN" * 900):
+        with pytest.raises(NucleotideSequence, match="DNA or RNA"):
+            clean_sequence(typed, record="P1")
+    for protein in ("ATGGCCAAGTTCGACGTTA", "ATGGCCAAGTTCGACGTTAM", "GAGAGAGAGAGAGAGAGAGA", "A" * 50):
+        assert clean_sequence(protein, record="P1") == protein
+
+
 def test_no_residues_is_an_error(typed: str) -> None:
     with pytest.raises(EmptySequence, match="0 residues; at least 1"):
         parse_protein(typed)
@@ -232,6 +241,7 @@ def test_checksum_is_that_of_the_sequence_alone() -> None:
     "error",
     [
         InvalidResidue("P1", 3, "J", ALPHABET),
+        NucleotideSequence("P1", 40),
         InvalidResidue("P1", 3, "-", "ACD", 7, 2),
         EmptySequence("P1"),
         EmptySequence("P1", 4),

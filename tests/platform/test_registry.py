@@ -131,6 +131,15 @@ def test_a_damaged_model_is_never_registered(
     assert resolve(f"models:/{NAME}@champion", tracking_uri) == versions[1]
 
 
+@pytest.mark.parametrize("alias", ["a b/c", "latest", "v2", "", "a@b"])
+def test_an_alias_that_cannot_be_is_refused_before_a_version_is_made(
+    versions: tuple[ModelVersion, ModelVersion], model_dirs: tuple[Path, Path], tracking_uri: str, alias: str
+) -> None:
+    with pytest.raises(ConfigError, match="is no alias"):
+        register(model_dirs[0], name=NAME, alias=alias, tracking_uri=tracking_uri)
+    assert len(connect(tracking_uri).search_model_versions(f"name='{NAME}'")) == 2
+
+
 def test_llama_weights_want_a_name_that_says_so(
     model_dirs: tuple[Path, Path], tracking_uri: str, tmp_path: Path
 ) -> None:

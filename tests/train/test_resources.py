@@ -1,5 +1,6 @@
 """A job larger than its cluster is refused with the arithmetic; what a run name stands for cannot change in silence."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from protein2text.config import RunConfig
 from protein2text.errors import MissingFile, ResourcesUnavailable, ResumeMismatch
-from protein2text.train.resources import require
+from protein2text.train.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import ScalingConfig
 
@@ -19,6 +20,13 @@ def test_two_workers_need_a_third_cpu() -> None:
         match=r"3 CPU \(2 workers x 1 CPU \+ 1 for Ray Data\), the cluster has 2 CPU\. Lower scaling\.num_workers",
     ):
         require(ScalingConfig(num_workers=2), {"CPU": 2})
+
+
+def test_a_local_ray_is_not_given_more_cpus_than_its_processors_can_share() -> None:
+    processors = len(os.sched_getaffinity(0))
+    scaling = ScalingConfig(num_workers=100 * processors)
+    with ray_session(scaling), pytest.raises(ResourcesUnavailable, match=f"the cluster has {4 * processors} CPU"):
+        require(scaling, cluster_supply())
 
 
 def test_gpus_are_counted_too() -> None:

@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -204,8 +205,25 @@ def iter_local(dirs: Sequence[str | Path], columns: Sequence[str] | None = None)
 
 def _rows(folder: str | Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     for path in record_shards(folder):
-        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
-            yield from batch.to_pylist()
+        with _shard(path) as shard:
+            for batch in shard.iter_batches(columns=columns):
+                yield from batch.to_pylist()
+
+
+@contextmanager
+def _shard(path: str) -> Iterator[pq.ParquetFile]:
+    """A shard to read from.
+
+    Raises:
+        CorruptCheckpoint: it cannot be read, when it is opened or later.
+    """
+    try:
+        with pq.ParquetFile(path) as shard:
+            yield shard
+    except (pa.ArrowException, OSError) as error:
+        place, remedy = Path(path), "Remove the corpus and ingest its sources again."
+        problem = f"it cannot be read: {str(error).splitlines()[0].rstrip('.')}"
+        raise CorruptCheckpoint(str(place.parents[1]), f"records/{place.name}", problem, remedy) from error
 
 
 def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
@@ -219,12 +237,10 @@ def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
     """
     import ray.data  # here, so that planning and evaluation read records without Ray
 
-    groups = [
-        {"path": path, "group": group}
-        for folder in dirs
-        for path in record_shards(folder)
-        for group in range(pq.ParquetFile(path).num_row_groups)
-    ]
+    groups: list[dict[str, Any]] = []
+    for path in (path for folder in dirs for path in record_shards(folder)):
+        with _shard(path) as shard:
+            groups += [{"path": path, "group": group} for group in range(shard.num_row_groups)]
     if not groups:
         return ray.data.from_arrow(RECORD_SCHEMA.empty_table())
     num_blocks = math.ceil(len(groups) / min(MAX_GROUPS_PER_BLOCK, math.ceil(len(groups) / ENOUGH_BLOCKS)))
@@ -233,7 +249,11 @@ def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
 
 
 def _read_row_groups(batch: pa.Table) -> pa.Table:
-    return pa.concat_tables(pq.ParquetFile(item["path"]).read_row_group(item["group"]) for item in batch.to_pylist())
+    tables = []
+    for item in batch.to_pylist():
+        with _shard(item["path"]) as shard:
+            tables.append(shard.read_row_group(item["group"]))
+    return pa.concat_tables(tables)
 
 
 def row_bytes(row: dict[str, Any]) -> bytes:

@@ -42,13 +42,18 @@ def num_prompt_tokens(model: ProteinToText, inquiry: Inquiry) -> int:
     return model.config.bridge.num_positions(len(inquiry.ids), inquiry.sequences)
 
 
+def context_window(model: ProteinToText) -> int:
+    """Most tokens of prompt and answer together that the decoder takes."""
+    return int(model.decoder.language_model.config.max_position_embeddings)
+
+
 def require_room(model: ProteinToText, inquiry: Inquiry, record: str) -> None:
     """Refuse a prompt that leaves no room for the longest answer: nothing is cut.
 
     Raises:
         UnusableRecord: above the decoder's context window, reason ``prompt_too_long``.
     """
-    window = int(model.decoder.language_model.config.max_position_embeddings)
+    window = context_window(model)
     num_tokens = num_prompt_tokens(model, inquiry)
     if num_tokens + inquiry.decoding.max_new_tokens > window:
         raise UnusableRecord(

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 
 from protein2text.base_config import Config
-from protein2text.errors import PredictionStopped, RecordError
-from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, require_room
+from protein2text.errors import ConfigError, PredictionStopped, RecordError
+from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, context_window, require_room
 from protein2text.generate.engine import Answer, Engine, EngineFailed
 from protein2text.generate.predict_output import PredictionFile, write_rejections
 from protein2text.generate.predict_records import Question, Rejection, read_questions
@@ -95,13 +95,14 @@ def predict(
     Args:
         source: JSON list or JSON lines of the published records; ground truth may be missing.
         model_folder: as ``save_pretrained`` writes it.
-        output: answers, in OUT.jsonl; OUT.run.json says what they were made with, OUT.rejected.jsonl what was refused.
+        output: answers, in OUT.jsonl; OUT.jsonl.run.json says what they were made with, OUT.jsonl.rejected.jsonl what
+            was refused.
         base: where the decoder lies now, if not where it was; ``encoder`` likewise.
         on_event: told of progress, ``{"step", "num_steps", "message"}``.
 
     Raises:
         MissingFile: no input, or no model.
-        ConfigError: the output is in use, or not ours.
+        ConfigError: an input that is empty, or an output that is in use, not ours, or the input itself.
         ResumeMismatch: the output was begun with another input, model or decoding.
         CorruptCheckpoint: the model differs from its manifest.
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
@@ -123,12 +124,19 @@ def predict_with(
 ) -> PredictSummary:
     """The same with a model that is loaded already; ``version`` names it in every row."""
     on_event = on_event or (lambda event: None)
+    if output.exists() and output.samefile(source):
+        raise ConfigError(str(output), "output", "is the file of questions itself; name another file for the answers")
     records = list(read_questions(source, model.reading))
     decoding = config.resolved(model.decoding)
+    if decoding.max_new_tokens >= (window := context_window(model)):
+        message = (
+            f"{decoding.max_new_tokens} leaves no room for a prompt; the decoder's context window is {window} tokens"
+        )
+        raise ConfigError("decoding", "max_new_tokens", message)
     inquiries, rejections = _inquiries(model, records, decoding)
     questions = {record.entry: record for record in records if isinstance(record, Question)}
     fixed = {"model": version, "compat": config.compat, "decoding": decoding.model_dump(mode="json")}
-    rejected_output = output.with_suffix(".rejected.jsonl")
+    rejected_output = output.with_name(f"{output.name}.rejected.jsonl")
     with PredictionFile(output, {"input_sha256": sha256_of(source), **fixed}) as file:
         write_rejections(rejected_output, rejections)
         waiting = [inquiry for inquiry in inquiries if int(inquiry.id) not in file.done]

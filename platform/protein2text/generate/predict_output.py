@@ -28,7 +28,7 @@ class PredictionFile:
     """The output of one prediction, opened for more rows.
 
     Args:
-        path: of the answers; the header lies beside it with the suffix ``.run.json``.
+        path: of the answers; the header lies beside it, with ``.run.json`` after the whole name.
         header: everything that the answers depend on.
 
     Raises:
@@ -37,7 +37,7 @@ class PredictionFile:
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        self.path, self.header_path = path, path.with_suffix(".run.json")
+        self.path, self.header_path = path, path.with_name(f"{path.name}.run.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._check_header({"version": VERSION, **header})
         self._file: BinaryIO = path.open("a+b")

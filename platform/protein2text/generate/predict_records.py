@@ -13,7 +13,7 @@ from typing import Any
 
 from protein2text.data.readers import json_array
 from protein2text.data.readers.entries import Entry, open_text
-from protein2text.errors import MissingFile, RecordError, UnusableRecord
+from protein2text.errors import ConfigError, MissingFile, RecordError, UnusableRecord
 from protein2text.models.asking import residues_of
 from protein2text.models.chat import PLACEHOLDER
 from protein2text.models.long_proteins import Reading
@@ -63,6 +63,7 @@ def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejectio
 
     Raises:
         MissingFile: no such file.
+        ConfigError: an empty one.
     """
     if not path.is_file():
         raise MissingFile(str(path), "questions", "Give a JSON list of records in the published layout.")
@@ -83,6 +84,8 @@ def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejectio
 def _entries(path: Path) -> Iterator[Entry]:
     with open_text(path) as stream:
         text = stream.read()
+    if not text.strip():
+        raise ConfigError(str(path), "input", "is empty; give a JSON list of records in the published layout")
     if text.lstrip().startswith("["):
         yield from json_array.split(io.StringIO(text))
         return

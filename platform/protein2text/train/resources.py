@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 SPARE_CPUS = 1
 """One CPU beside the workers' for Ray Data, which prepares the batches and rebuilds them if a node is lost."""
 
+MAX_CPUS_PER_PROCESSOR = 4
+"""Logical CPUs that a local Ray is given at most: workers may share processors, to a degree."""
+
 
 def demand(scaling: ScalingConfig) -> dict[str, float]:
     """What training needs of each resource at once, the spare CPU included."""
@@ -41,7 +44,7 @@ def require(scaling: ScalingConfig, supply: dict[str, float]) -> None:
     raise ResourcesUnavailable(
         f"{_text(wanted)} ({workers})",
         _text({name: supply.get(name, 0) for name in wanted}),
-        "Lower scaling.num_workers or scaling.cpus_per_worker, or give Ray more, such as `ray start --num-cpus`.",
+        "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`.",
     )
 
 
@@ -59,7 +62,9 @@ def ray_session(scaling: ScalingConfig) -> Iterator[None]:
         yield
         return
     if os.environ.get("RAY_ADDRESS", "local") == "local":
-        num_cpus = max(len(os.sched_getaffinity(0)), int(scaling.num_workers * scaling.cpus_per_worker) + 2)
+        processors = len(os.sched_getaffinity(0))
+        wanted = int(scaling.num_workers * scaling.cpus_per_worker) + 2
+        num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
         logger.info("starting a local Ray with %d logical CPUs", num_cpus)
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
     else:

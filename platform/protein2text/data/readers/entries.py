@@ -34,12 +34,13 @@ class Place:
 
 
 def open_text(path: str | Path) -> TextIO:
-    """Open a text file, gzipped or not; bytes that are not UTF-8 become U+FFFD, which no entry may hold."""
+    """Open a text file, gzipped or not, a byte-order mark passed over; bytes that are not UTF-8 become U+FFFD, which no
+    entry may hold."""
     with open(path, "rb") as file:
         zipped = file.read(2) == _GZIP_MAGIC
     if zipped:
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="")
-    return open(path, encoding="utf-8", errors="replace", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return open(path, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def numbered_lines(stream: TextIO) -> Iterator[tuple[int, str]]:
