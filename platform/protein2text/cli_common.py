@@ -59,7 +59,9 @@ def _known(error: BaseException) -> ProteinToTextError | None:
     """The product's own error in an exception: itself, or wrapped by Ray on its way; or a path that cannot be used; or
     Ray's own failure to start."""
     for inner in _chain(error):
-        if isinstance(inner, ProteinToTextError):
+        if isinstance(inner, ProteinToTextError) and not hasattr(
+            inner, "cause"
+        ):  # Ray's double has Ray's trace as text
             return inner
         if isinstance(inner, OSError) and inner.filename is not None:
             remedy = "Check the path and the rights on it, or name another."

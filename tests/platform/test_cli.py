@@ -114,7 +114,7 @@ def test_wrong_usage_exits_2(workdir: Path, arguments: list[str]) -> None:
         (["ask", "What?", "--protein", "MAJK"], ["residue 3", "'J'", "ACDEFGHIKLMNPQRSTVWYXBZUO"]),
         (["ask", "What?", "--protein", ""], ["0 residues"]),
         (["ask", "What?", "--protein", "ATGGCCAAGTTCGACGTTAA"], ["all 20 letters", "Translate it first"]),
-        (["data", "sample", "--output", "/proc/nowhere"], ["/proc/nowhere", "No such file", "name another"]),
+        (["data", "sample", "/proc/nowhere"], ["/proc/nowhere", "No such file", "name another"]),
         (["ask", "What?", "--protein", "-"], ["standard input", "0 residues"]),
     ],
 )

@@ -65,7 +65,6 @@ def test_a_letter_outside_the_alphabet_is_named_with_its_place(typed: str, posit
     assert "write X" in str(caught.value)
 
 
-@pytest.mark.parametrize("typed", ["", " \n\t", "*", ">P1 only a title\n"])
 def test_nucleotides_are_said_to_be_such_and_proteins_of_their_letters_pass() -> None:
     for typed in ("ATGGCCAAGTTCGACGTTAA", "auggccaaguucgacguuaa", "ACGTN" * 900):
         with pytest.raises(NucleotideSequence, match="DNA or RNA"):
@@ -74,6 +73,7 @@ def test_nucleotides_are_said_to_be_such_and_proteins_of_their_letters_pass() ->
         assert clean_sequence(protein, record="P1") == protein
 
 
+@pytest.mark.parametrize("typed", ["", " \n\t", "*", ">P1 only a title\n"])
 def test_no_residues_is_an_error(typed: str) -> None:
     with pytest.raises(EmptySequence, match="0 residues; at least 1"):
         parse_protein(typed)

@@ -124,7 +124,7 @@ def predict_with(
 ) -> PredictSummary:
     """The same with a model that is loaded already; ``version`` names it in every row."""
     on_event = on_event or (lambda event: None)
-    if output.exists() and output.samefile(source):
+    if source.exists() and output.exists() and output.samefile(source):
         raise ConfigError(str(output), "output", "is the file of questions itself; name another file for the answers")
     records = list(read_questions(source, model.reading))
     decoding = config.resolved(model.decoding)
