@@ -18,7 +18,10 @@ def small_run(tmp_path: Path) -> dict[str, Any]:
     proteins = [Protein(f"P{number}", "ACDEFGHIKL" * (2 + number)) for number in range(6)]
     records = [make_record(protein.accession, [protein], source="test", text="Binds zinc.") for protein in proteins]
     write_shard(pa.Table.from_pylist(records, schema=RECORD_SCHEMA), corpus / "records" / "part-00000.parquet")
-    card = {"version": RECORD_VERSION, "checksum": "0" * 64, "shards": {"records": ["part-00000.parquet"]}}
+    card = {
+        "version": RECORD_VERSION, "checksum": "0" * 64, "shards": {"records": ["part-00000.parquet"]},
+        "licences": {"CC BY 4.0": len(records)},
+    }  # fmt: skip
     (corpus / "card.json").write_text(json.dumps(card))
     return {
         "extends": "tiny",
