@@ -86,6 +86,7 @@ def test_it_keeps_what_the_oracle_computes_and_parity_takes_it(oracle: Recording
     assert "parity holds" in checked.stdout
 
 
+@pytest.mark.slow
 def test_without_questions_it_asks_eight_of_its_own(oracle: Recording, clone: Path, tmp_path: Path) -> None:
     lengths = [len(entry["amino_seq"]) for entry in default_records()]
     assert len(lengths) == 8
@@ -176,7 +177,10 @@ PROGRAM, BUILDER = Path("evaluation", "inference_model.py"), Path("evaluation", 
             PROGRAM, "import signal", "import no_such_module", "does not import (ModuleNotFoundError", marks=SLOW
         ),
         pytest.param(PROGRAM, "HERE = ", "raise SystemExit(0)\nHERE = ", "it ended without an error", marks=SLOW),
-        (PROGRAM, 'sample["amino_seq"], temp', 'sample["amino_seq"] + "A", temp', "was given another sequence"),
+        pytest.param(
+            PROGRAM, 'sample["amino_seq"], temp', 'sample["amino_seq"] + "A", temp', "was given another sequence",
+            marks=SLOW,
+        ),
         (BUILDER, "mm_resampler", "pooling", "gives no latents; looked for get_protein_encoder(), get_model().mm_res"),
         pytest.param(
             BUILDER, "def get_protein_encoder", "def encoder", "has no method get_protein_encoder", marks=SLOW
@@ -185,7 +189,7 @@ PROGRAM, BUILDER = Path("evaluation", "inference_model.py"), Path("evaluation", 
             BUILDER, "self.lm_head(torch", "self.lm_head.forward(torch", "its last_logits never passed", marks=SLOW
         ),
     ],
-)
+)  # fmt: skip
 def test_a_clone_that_differs_is_told_what_was_looked_for(
     oracle: Recording, clone: Path, tmp_path: Path, file: Path, old: str, new: str, told: str
 ) -> None:
