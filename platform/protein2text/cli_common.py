@@ -59,9 +59,8 @@ def _known(error: BaseException) -> ProteinToTextError | None:
     """The product's own error in an exception: itself, or wrapped by Ray on its way; or a path that cannot be used; or
     Ray's own failure to start."""
     for inner in _chain(error):
-        if isinstance(inner, ProteinToTextError) and not hasattr(
-            inner, "cause"
-        ):  # Ray's double has Ray's trace as text
+        is_rays_double = hasattr(inner, "cause")  # an instance of our class too, with Ray's trace as its text
+        if isinstance(inner, ProteinToTextError) and not is_rays_double:
             return inner
         if isinstance(inner, OSError) and inner.filename is not None:
             remedy = "Check the path and the rights on it, or name another."

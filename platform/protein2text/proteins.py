@@ -20,6 +20,9 @@ from protein2text.errors import (
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWYXBZUO"
 """The twenty amino acids, X (unknown), B and Z (ambiguous), U (selenocysteine), O (pyrrolysine); IUPAC and ESM-2."""
+NUCLEOTIDES = frozenset("ACGTUN")
+NUCLEOTIDES_FROM = 20
+"""Letters from which on a sequence of nothing but three or more nucleotide letters is taken for DNA or RNA."""
 
 MAX_TEXT_BYTES = 100 * 2**20
 """Most text that is read at once; `protein2text data ingest` streams larger files."""
@@ -42,11 +45,6 @@ class Protein:
 
     def __len__(self) -> int:
         return len(self.sequence)
-
-
-NUCLEOTIDES = frozenset("ACGTUN")
-NUCLEOTIDES_FROM = 20
-"""Letters from which on a sequence of nothing but three or more nucleotide letters is taken for DNA or RNA."""
 
 
 def clean_sequence(sequence: str, *, record: str, max_residues: int | None = None, alphabet: str = ALPHABET) -> str:
