@@ -32,14 +32,14 @@ Ray some tenths of a second, and a sort as many pieces as blocks times blocks.""
 PLACEHOLDER = "<protein_sequence>"
 """Stands in a question's text for one protein, in the order of ``proteins``."""
 
-_PROTEIN = pa.struct(
+PROTEIN_STRUCT = pa.struct(
     [("accession", pa.string()), ("sequence", pa.string()), ("length", pa.int32()), ("checksum", pa.string())]
 )
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 RECORD_SCHEMA = pa.schema(
     [
         ("record_id", pa.string()),
-        ("proteins", pa.list_(_PROTEIN)),
+        ("proteins", pa.list_(PROTEIN_STRUCT)),
         ("text", pa.string()),
         ("messages", pa.list_(_MESSAGE)),
         ("question_kind", pa.string()),
