@@ -58,8 +58,9 @@ named-data:
 serve: $(INSTALLED)  ## serve the demo's champion until interrupted: make serve [RUN=runs/demo] [PORT=8000]
 	$(BIN)/protein2text serve --run $(RUN) --port $(PORT)
 
+# Two processes share the files; one file stays in one process, since a module's fixtures may be a whole Ray.
 test: $(INSTALLED)  ## the tests, without the slow ones: make test [AREA=models]
-	$(BIN)/python -m pytest -rs -m 'not slow' tests/$(AREA)
+	$(BIN)/python -m pytest -rs -m 'not slow' -n logical --maxprocesses 2 --dist loadfile --no-loadscope-reorder tests/$(AREA)
 
 test-slow: $(INSTALLED)  ## the slow tests: make test-slow [AREA=train]
 	$(BIN)/python -m pytest -rs -m slow tests/$(AREA)

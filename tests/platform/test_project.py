@@ -20,8 +20,8 @@ IMPORT_NAMES = {
     "rouge-score": "rouge_score",
 }
 """Where the name to import is not the distribution's."""
-TOOLS = {"mypy", "ruff", "types-pyyaml", "pytest"}
-"""Used from the Makefile, not imported."""
+TOOLS = {"mypy", "ruff", "types-pyyaml", "pytest", "pytest-xdist", "gcsfs", "s3fs"}
+"""Used from the Makefile, or loaded by name, not imported."""
 AHEAD = {"triton"}
 """Part of every CUDA environment; here so that CPU environments, which check the same code, are alike."""
 

@@ -52,13 +52,13 @@ def losses(folder: Path) -> list[float]:
 
 def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_workers: Any, train_on: Any) -> None:
     """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit."""
-    values = run_values | {"alignment": run_values["alignment"] | {"epochs": 30}}
+    values = run_values | {"alignment": run_values["alignment"] | {"epochs": 10}}
     config = RunConfig.parse(values | {"scaling": run_values["scaling"] | {"max_restarts": 1}})
     killer = Killer([18])
     alignment = train_stage(config, "alignment", on_event=killer)
     instruction = train_stage(config, "instruction")
 
-    assert alignment.steps == 120  # floor(20 records x 30 epochs / 5)
+    assert alignment.steps == 40  # floor(20 records x 10 epochs / 5)
     assert instruction.steps == 9  # floor(24 x 2 / 5)
     assert killer.num_kills == 1
     repeated = len(killer.steps) - alignment.steps
