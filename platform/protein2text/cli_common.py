@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError, ResourcesUnavailable
@@ -133,6 +134,15 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
         return
     for key, value in result.items():
         typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict) else value}")
+
+
+def print_funnel(funnel: list[dict[str, Any]]) -> None:
+    """What was left after each stage, on stdout, with the reasons of what was lost."""
+    table = Table("stage", Column("left", justify="right"), "lost, by reason", box=None, pad_edge=False)
+    for step in funnel:
+        lost = ", ".join(f"{count} {reason}" for reason, count in step.get("reasons", {}).items())
+        table.add_row(step["step"], str(step["left"]), lost)
+    stdout().print(table)
 
 
 def wait_for_interrupt() -> None:

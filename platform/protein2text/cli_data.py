@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from protein2text.cli_common import Json, at_work, plain, print_result
+from protein2text.cli_common import Json, at_work, plain, print_funnel, print_json, print_result
 
 data_app = typer.Typer(no_args_is_help=True, help="Make corpora and splits.", rich_markup_mode="rich")
 
@@ -31,7 +31,8 @@ def data_sample(
 def data_ingest(
     output: Annotated[Path, typer.Option(help="Corpus folder to write.")],
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, or folders of files.")
+        list[str] | None,
+        typer.Argument(metavar="SOURCE...", help="Files or folders of files, here or at s3://, gs:// or https://."),
     ] = None,
     uniprot: Annotated[str, typer.Option(metavar="QUERY", help="Download what this UniProtKB query finds.")] = "",
     max_residues: Annotated[int, typer.Option(min=1, help="Longer proteins are quarantined, never cut.")] = 4096,
@@ -39,28 +40,37 @@ def data_ingest(
 ) -> None:
     """Read proteins with their texts or questions into a corpus; what is refused lies in quarantine with its reason.
 
-    UniProt tables, flat files, XML, REST JSON, FASTA and question JSON are told apart by their content.
+    UniProt tables, flat files, XML, REST JSON, FASTA and question JSON, gzipped or not, are told apart by their
+    content. The same command goes on after a stop, and does nothing where the corpus is finished.
 
     [bold]Examples[/bold]
 
     protein2text data ingest uniprot.tsv questions.json --output corpus
+
+    protein2text data ingest uniprot_sprot.dat.gz --output corpus
+
+    protein2text data ingest s3://bucket/releases/2026_01 --output corpus
 
     protein2text data ingest --uniprot "reviewed:true AND cc_function:* AND organism_id:9606" --output corpus
     """
     if not sources and not uniprot:
         raise typer.BadParameter("name at least one file or folder, or a --uniprot query", param_hint="SOURCE...")
     from protein2text.data.ingest import ingest
-    from protein2text.data.uniprot_rest import fetch
 
-    files = list(sources or [])
-    if uniprot:
-        with at_work("download") as (row, on_event):
-            files.append(str(fetch(uniprot, output.with_name(f"{output.name}-download"), progress=on_event)))
-            row.note = files[-1]
     with at_work("ingest") as (row, on_event):
-        summary = ingest(files, str(output.absolute()), max_residues=max_residues, progress=on_event)
+        summary = ingest(
+            list(sources or []),
+            str(output.absolute()),
+            max_residues=max_residues,
+            uniprot=uniprot or None,
+            progress=on_event,
+        )
         row.note = f"{summary.records} records, {summary.quarantined} quarantined"
-    print_result(plain(summary), as_json)
+    if as_json:
+        print_json(plain(summary))
+    else:
+        print_funnel(summary.funnel)
+        print_result({key: value for key, value in plain(summary).items() if key not in ("funnel", "reasons")}, False)
 
 
 @data_app.command("split")

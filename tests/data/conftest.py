@@ -1,9 +1,11 @@
 """Helpers of the data tests: corpora made without Ray, related sequences, and identity by full dynamic programming."""
 
+import importlib.util
 import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -34,6 +36,17 @@ def make_corpus(tmp_path: Path) -> MakeCorpus:
         return str(tmp_path / name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def swissprot_like(repository: Path) -> ModuleType:
+    """The benchmark's writer of flat files, which says what a reader must find."""
+    spec = importlib.util.spec_from_file_location("swissprot_like", repository / "benchmarks" / "swissprot_like.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import gzip
 import json
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +17,7 @@ import ray.data
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.ingest import IngestSummary, ingest
 from protein2text.data.parsing import OUTCOME_SCHEMA
+from protein2text.data.readers.entries import PIECE_BYTES
 from protein2text.data.records import (
     RECORD_SCHEMA,
     RECORD_VERSION,
@@ -59,7 +58,11 @@ def assert_nothing_lost(summary: IngestSummary, num_rows: int) -> None:
     assert card["counts"]["rows"] == num_rows
     assert sum(source.get("rows", 0) for source in card["sources"]) == num_rows
     assert card["funnel"][0]["left"] == num_rows
-    assert card["funnel"][-1]["left"] == len(records)
+    assert card["funnel"][-2]["left"] == len(records)
+    assert sum((Counter(step.get("reasons", {})) for step in card["funnel"]), Counter()) == Counter(card["reasons"])
+    sequences = {protein["sequence"] for row in records for protein in row["proteins"]}
+    assert card["funnel"][-1] == {"step": "distinct sequences", "left": len(sequences)}
+    assert summary.funnel == card["funnel"]
     assert sum(part["proteins"] for part in card["length_histogram"]) == card["counts"]["proteins"]
     assert corpus_checksum(summary.output) == card["checksum"] == summary.checksum
 
@@ -93,7 +96,7 @@ def test_real_sources_lose_nothing(real_data: Path, tmp_path: Path) -> None:
     benchmark = json.loads((real_data / "qa" / "microbiome_benchmark.json").read_text())
     assert {row["id"] for row in benchmark if len(row["amino_seq"]) > 4096} <= long
     assert [row["record"] for row in refused if row["reason"] == "truncated"] == ["Q9HC52_27"]
-    doubled = {row["record"] for row in refused if row["reason"] == "duplicate_id"}
+    doubled = {row["record"] for row in refused if row["reason"].startswith("duplicate_")}
     assert "Q13639" in doubled, "the flat file, its copy in XML and others of the same entry"
     assert load_card(summary.output)["licences"]["CC BY 4.0"] > 0
 
@@ -138,7 +141,9 @@ def test_damaged_gzip_keeps_what_could_be_read_and_says_where_it_ends(tmp_path: 
     summary = ingest([str(cut)], str(tmp_path / "corpus"), max_residues=100)
     assert 0 < summary.records < 5000
     assert summary.records == len(iter_local([summary.output]))
-    assert "cannot be read further" in quarantined(summary.output)[-1]["message"]
+    last = quarantined(summary.output)[-1]
+    assert last["reason"] == "truncated_gzip"
+    assert f"nothing from line {summary.records + 2} on can be read" in last["message"]
 
 
 def test_doubled_ids_and_same_file_names(tmp_path: Path) -> None:
@@ -148,10 +153,37 @@ def test_doubled_ids_and_same_file_names(tmp_path: Path) -> None:
     second = write_table(tmp_path / "two" / "table.tsv", 15)
     summary = ingest([str(first), str(second)], str(tmp_path / "corpus"), max_residues=100)
     assert_nothing_lost(summary, 25)
-    assert summary.reasons == {"duplicate_id": 10}
+    assert summary.reasons == {"duplicate_record": 10}
     refused = quarantined(summary.output)[0]
     assert refused["source"] == "two/table.tsv"
-    assert "one/table.tsv, line 2" in refused["message"]
+    assert "one/table.tsv, line 2 already, and says the same" in refused["message"]
+
+
+def test_a_doubled_id_with_other_content_is_told_from_a_mere_copy(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "a.tsv", 4)
+    rows = table.read_text().splitlines()
+    other_text, other_sequence = rows[1].replace("ligand", "other"), rows[2] + "W"
+    table.write_text("\n".join([*rows, rows[3], other_text, other_sequence, rows[3]]) + "\n")
+    summary = ingest([str(table)], str(tmp_path / "corpus"), max_residues=100)
+    assert_nothing_lost(summary, 8)
+    reasons = [row["reason"] for row in quarantined(summary.output)]
+    assert reasons == ["duplicate_record", "duplicate_id", "duplicate_id", "duplicate_record"]
+
+
+def test_a_bomb_costs_the_rest_of_its_file_only(tmp_path: Path) -> None:
+    good, bomb = write_table(tmp_path / "good.tsv", 20, first=100), tmp_path / "bomb.tsv.gz"
+    rows = write_table(tmp_path / "rows.tsv", 30).read_bytes()
+    bomb.write_bytes(gzip.compress(rows + b"\0" * 80 * 2**20))
+    summary = ingest([str(bomb), str(good)], str(tmp_path / "corpus"), max_residues=100)
+    assert_nothing_lost(summary, 30 + 1 + 20)
+    (refused,) = quarantined(summary.output)
+    assert (refused["reason"], refused["source"], refused["place"]) == ("decompression_bomb", "bomb.tsv.gz", "line 32")
+
+
+def test_a_file_may_be_named_once(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "a.tsv", 4)
+    with pytest.raises(ConfigError, match="named twice"):
+        ingest([str(table), str(tmp_path)], str(tmp_path / "corpus"), max_residues=100)
 
 
 def test_bytes_that_are_not_text_cost_only_their_entry(tmp_path: Path) -> None:
@@ -168,19 +200,26 @@ def test_nothing_usable_is_a_finished_empty_corpus(tmp_path: Path) -> None:
     assert iter_local([summary.output]) == []
 
 
-def test_progress_counts_up_to_the_total(tmp_path: Path) -> None:
+def test_a_swissprot_like_file_is_read_as_its_writer_says(swissprot_like: ModuleType, tmp_path: Path) -> None:
+    source = tmp_path / "like.dat"
+    told = swissprot_like.write_flat_file(source, 3000, malformed=0.05)
+    assert source.stat().st_size > 2 * PIECE_BYTES, "several pieces, which several workers read"
     events: list[dict[str, Any]] = []
-    table = write_table(tmp_path / "a.tsv", 600)
-    summary = ingest([str(table)], str(tmp_path / "corpus"), max_residues=20, progress=events.append)
+    summary = ingest([str(source)], str(tmp_path / "corpus"), max_residues=4096, progress=events.append)
+    assert_nothing_lost(summary, 3000)
+    assert {"records": summary.records, **summary.reasons} == told
+    assert set(swissprot_like.MALFORMED) < set(told)
+    lines = source.read_bytes().split(b"\n")
+    for row in quarantined(summary.output):
+        assert lines[int(row["place"].removeprefix("line ")) - 1].startswith(b"ID   "), row
+    accessions = [line[5:14].decode().rstrip(";") for line in lines if line.startswith(b"AC   ")]
+    kept = {row["record_id"]: None for row in iter_local([summary.output], ["record_id"])}
+    assert list(kept) == [name for name in dict.fromkeys(accessions) if name in kept], "in the order of the file"
     rows = [event["rows"] for event in events]
     assert rows == sorted(rows)
     assert len(rows) > 1
-    assert events[-1] == {
-        "stage": "ingest",
-        "rows": 600,
-        "records": summary.records,
-        "quarantined": summary.quarantined,
-    }
+    counts = {"records": summary.records, "quarantined": summary.quarantined}
+    assert events[-1] == {"stage": "ingest", "rows": 3000, **counts}
 
 
 def half_corpus(folder: Path) -> None:
@@ -300,35 +339,3 @@ def test_a_downloaded_table_gives_release_and_licence_to_every_record(tmp_path: 
         assert json.loads(row["provenance"])["release"] == "2026_01"
     from_folder = ingest([str(download)], str(tmp_path / "again"), max_residues=100)
     assert from_folder.rows == 3, "the file that tells the origin is no source"
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from protein2text.data.ingest import ingest
-source, output, marker = sys.argv[1:]
-def first_block(event):
-    Path(marker).write_text(str(event["rows"]))
-    time.sleep(600)
-ingest([source], output, max_residues=100, progress=first_block)
-"""
-
-
-@pytest.mark.slow
-def test_sigkill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "a.tsv", 2000)
-    output, marker = tmp_path / "corpus", tmp_path / "marker"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(table), str(output), str(marker)])
-    try:
-        deadline = time.monotonic() + 240
-        while not marker.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    finally:
-        process.kill()
-        process.wait()
-    assert 0 < int(marker.read_text()) < 2000
-    with pytest.raises(MissingFile):
-        load_card(output)
-    assert_nothing_lost(ingest([str(table)], str(output), max_residues=100), 2000)

@@ -9,26 +9,25 @@ import pandas as pd
 import pytest
 from Bio import SeqIO
 
-from protein2text.data.readers.entries import Place, open_text
-from protein2text.data.readers.formats import READERS, detect, expand
+from protein2text.data.readers.entries import Place
+from protein2text.data.readers.formats import READERS, detect, read_entries
 from protein2text.data.records import Record
-from protein2text.errors import ConfigError, MissingFile, RecordError
+from protein2text.errors import ConfigError, RecordError
 
 
 def read(path: Path, max_residues: int | None = None) -> tuple[list[Record], list[RecordError | str]]:
     """Records and refusals of a file, as ingest would find them, in this process."""
-    reader = READERS[detect(path)]
+    format_name = detect(str(path))
     records: list[Record] = []
     refused: list[RecordError | str] = []
-    with open_text(path) as stream:
-        for entry in reader.split(stream):
-            if entry.problem:
-                refused.append(entry.problem)
-                continue
-            try:
-                records.append(reader.parse(entry.raw, Place(path.name, entry.place, max_residues)))
-            except RecordError as error:
-                refused.append(error)
+    for entry in read_entries(str(path), format_name):
+        if entry.problem:
+            refused.append(entry.problem)
+            continue
+        try:
+            records.append(READERS[format_name].parse(entry.raw, Place(path.name, entry.place, max_residues)))
+        except RecordError as error:
+            refused.append(error)
     return records, refused
 
 
@@ -364,11 +363,4 @@ def test_unknown_content_names_the_known_formats(tmp_path: Path, content: str) -
     path = tmp_path / "file.txt"
     path.write_text(content)
     with pytest.raises(ConfigError, match="known are FASTA"):
-        detect(path)
-
-
-def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(MissingFile, match="no_such_file"):
-        expand([str(tmp_path / "no_such_file.tsv")])
-    with pytest.raises(MissingFile):
-        expand([str(tmp_path)])
+        detect(str(path))

@@ -254,13 +254,12 @@ def test_a_finished_split_is_used_again_or_refused(
 def test_two_real_corpora_are_split_without_leaks(
     real_data: Path, make_corpus: Any, tmp_path: Path, identity: Any
 ) -> None:
-    from protein2text.data.readers.entries import Place, open_text
-    from protein2text.data.readers.formats import READERS
+    from protein2text.data.readers.entries import Place
+    from protein2text.data.readers.formats import READERS, read_entries
 
     records = []
     for name, reader in (("uniprot/human_function.tsv", "uniprot-tsv"), ("qa/microbiome_benchmark.json", "json")):
-        with open_text(real_data / name) as stream:
-            entries = [entry for entry in READERS[reader].split(stream) if len(entry.raw) < 1500][:60]
+        entries = [entry for entry in read_entries(str(real_data / name), reader) if len(entry.raw) < 1500][:60]
         for entry in entries:
             try:
                 records.append(dict(READERS[reader].parse(entry.raw, Place(name, entry.place, 500))))

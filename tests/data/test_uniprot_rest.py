@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from protein2text.data.uniprot_rest import Patience, fetch
+from protein2text.data.uniprot_rest import Patience, fetch, retry_after_s
 from protein2text.errors import ServiceError
 
 HEADER = "Entry\tEntry Name\tFunction [CC]\tSequence"
@@ -24,7 +25,7 @@ class Answer:
 
     entries: list[str] = field(default_factory=list)
     status: int = 200
-    total: int = 3
+    total: int | str = 3
     following: str | None = None
     release: str = "2026_01"
     retry_after: str | None = None
@@ -38,6 +39,7 @@ class Service:
     url: str
     answers: list[Answer]
     asked: list[str] = field(default_factory=list)
+    asked_at: list[float] = field(default_factory=list)
 
 
 Play = Callable[[list[Answer]], Service]
@@ -51,6 +53,7 @@ def play() -> Iterator[Play]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service.asked.append(self.path)
+                service.asked_at.append(time.monotonic())
                 answer = service.answers.pop(0)
                 body = "\n".join([answer.header, *answer.entries]) + "\n" if answer.status == 200 else "no luck"
                 self.send_response(answer.status)
@@ -131,6 +134,32 @@ def test_the_service_may_name_the_wait(play: Play, tmp_path: Path) -> None:
     assert time.monotonic() - began >= 1.0
 
 
+def test_the_wait_may_be_named_on_503_and_as_a_date(play: Play, tmp_path: Path) -> None:
+    moment = formatdate(time.time() + 2, usegmt=True)
+    service = play([Answer(status=503, retry_after=moment), Answer([entry(1)], total=1)])
+    fetch("insulin", tmp_path, url=service.url, patience=Patience(attempts=2, first_wait_s=0.0))
+    first, second = service.asked_at
+    assert second - first > 0.5, "a date says whole seconds, so two of them are more than one"
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"), [("7", 7, 7), (" 0 ", 0, 0), ("soon", None, None), ("", None, None)]
+)
+def test_retry_after(header: str, low: float | None, high: float | None) -> None:
+    assert retry_after_s(header) in (low, high)
+
+
+def test_retry_after_a_date() -> None:
+    assert 3590 < (retry_after_s(formatdate(time.time() + 3600, usegmt=True)) or 0) <= 3600
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+def test_separators_that_only_python_knows_stay_inside_a_cell(play: Play, tmp_path: Path) -> None:
+    odd = "P1\tP1_TEST\tFUNCTION: Binds\x85one\u2028two\x0cthree.\tMKV"
+    table = fetch("insulin", tmp_path, url=play([Answer([odd], total=1)]).url, patience=HASTY)
+    assert table.read_bytes().decode().split("\n") == [HEADER, odd, ""]
+
+
 def test_waits_double_up_to_a_limit() -> None:
     patience = Patience(first_wait_s=1.0, longest_wait_s=5.0)
     assert [patience.wait_s(attempt, None) for attempt in range(4)] == [1.0, 2.0, 4.0, 5.0]
@@ -161,9 +190,15 @@ def test_no_connection_is_a_service_error(tmp_path: Path) -> None:
     ("answers", "problem"),
     [
         ([Answer([entry(1)], total=5)], "1 entries came, 5 were announced"),
+        ([Answer([entry(1), entry(2)], following="?cursor=2")] * 9, "4 entries came, 3 were announced"),
+        ([Answer([entry(1)], total="many")], "does not announce how many entries.*'many'"),
+        ([two_pages()[0], Answer([entry(3)], total=4)], "entries or columns changed"),
         ([Answer([], total=0)], "no entry matches"),
-        ([two_pages()[0], Answer([entry(3)], release="2026_02")], "release or columns changed"),
-        ([two_pages()[0], Answer([entry(3)], header="Entry\tSequence")], "release or columns changed"),
+        ([two_pages()[0], Answer([entry(3)], release="2026_02")], "entries or columns changed"),
+        (
+            [two_pages()[0], Answer([entry(3)], header="Entry\tSequence")],
+            "entries or columns changed",
+        ),
     ],
 )
 def test_an_answer_that_is_not_whole_is_refused(

@@ -1,6 +1,5 @@
 """Writes a corpus folder: shards of records, shards of what was refused, and last the card that makes it a corpus."""
 
-import hashlib
 import json
 from bisect import bisect_left
 from collections import Counter
@@ -9,52 +8,81 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from protein2text.data.records import (
-    QUARANTINE_SCHEMA,
-    RECORD_SCHEMA,
-    RECORD_VERSION,
-    row_bytes,
-    write_json,
-    write_shard,
-)
+from protein2text.data.even_shards import EvenShards
+from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, RECORD_VERSION, write_json
+from protein2text.data.table_digest import TableDigest
 
-SHARD_BYTES = 256 * 2**20
-"""Arrow bytes gathered before a shard is written; zstd makes 64-128 MB of them."""
+SHARD_BYTES = 128 * 2**20
+"""Arrow bytes of a shard; zstd makes some 64 MB of them."""
 LENGTH_EDGES = (50, 100, 200, 400, 600, 800, 1022, 2048, 4096)
 """Upper bounds of the card's length bins, in residues; 1022 is the length that ESM-2 was trained to."""
+STAGES = {
+    "readable": (
+        "unreadable",
+        "not_utf8",
+        "truncated_gzip",
+        "damaged_gzip",
+        "decompression_bomb",
+        "entry_too_large",
+        "bad_row",
+        "unknown_schema",
+    ),
+    "with a whole sequence": (
+        "no_accession",
+        "empty_sequence",
+        "invalid_residue",
+        "nucleotides",
+        "length_mismatch",
+        "checksum_mismatch",
+    ),
+    "within the length limit": ("too_long",),
+    "with its text whole": (),
+    "one record per id": ("duplicate_record", "duplicate_id"),
+}
+"""The funnel: what is left after each stage, and the reasons that cost a row there; a reason that none names belongs to
+the texts."""
 
 
 class CorpusWriter:
-    """Takes outcomes in order, refuses doubled ids, counts everything, and writes it."""
+    """Takes outcomes in order, refuses doubled ids, counts everything, and writes it.
+
+    It holds every record id, with its first place, and the checksum of every sequence: some 500 bytes a record.
+    """
 
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
-        self.folder, self.shard_bytes = folder, shard_bytes
+        self.folder = folder
         self.num_records = self.num_quarantined = 0
-        self._first_place: dict[str, str] = {}
-        self._waiting: dict[str, list[pa.Table]] = {"records": [], "quarantine": []}
-        self._shards: dict[str, list[str]] = {"records": [], "quarantine": []}
+        self._records = EvenShards(folder / "records", RECORD_SCHEMA, shard_bytes)
+        self._quarantine = EvenShards(folder / "quarantine", QUARANTINE_SCHEMA, shard_bytes)
+        self._first: dict[str, tuple[str, str, bytes | None]] = {}
+        self._sequences: set[str] = set()
         self._kinds: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._licences: Counter[str] = Counter()
+        self._lengths: Counter[int] = Counter()
         self._sources: dict[str, Counter[str]] = {}
-        self._lengths: dict[str, int] = {}
-        self._digest = hashlib.sha256()
+        self._digest = TableDigest(RECORD_SCHEMA)
 
     def add(self, outcomes: pa.Table) -> None:
         """Take one batch of outcomes (``parsing.OUTCOME_SCHEMA``)."""
-        kept: list[dict[str, Any]] = []
-        refused: list[dict[str, Any]] = []
-        for row in outcomes.to_pylist():
-            if row["reason"] is None:
-                place = f"{row['source']}, {row['place']}"
-                first = self._first_place.setdefault(row["record_id"], place)
-                if first != place:
-                    row |= _doubled(row["record_id"], first)
-            (kept if row["reason"] is None else refused).append(row)
-        self._count(kept, refused)
-        self._put("records", pa.Table.from_pylist(kept, schema=RECORD_SCHEMA))
-        self._put("quarantine", pa.Table.from_pylist(refused, schema=QUARANTINE_SCHEMA))
+        doubled = self._doubled(outcomes)
+        is_kept = [reason is None for reason in outcomes["reason"].to_pylist()]
+        for number in doubled:
+            is_kept[number] = False
+        mask = pa.array(is_kept, pa.bool_())
+        kept = outcomes.filter(mask).select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA)
+        refused = outcomes.select(QUARANTINE_SCHEMA.names)
+        numbers = [number for number, stays in enumerate(is_kept) if not stays]
+        rows = [
+            row | doubled.get(number, {})
+            for number, row in zip(numbers, refused.filter(pc.invert(mask)).to_pylist(), strict=True)
+        ]
+        self._count_kept(kept)
+        self._count_refused(rows)
+        self._records.add(kept)
+        self._quarantine.add(pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA))
 
     def finish(self, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
         """Write what is waiting and the card, and return the card.
@@ -63,10 +91,8 @@ class CorpusWriter:
             inputs: name, format, bytes and SHA-256 of every source file, as the card keeps them.
             max_residues: the limit that was applied.
         """
-        for kind, schema in (("records", RECORD_SCHEMA), ("quarantine", QUARANTINE_SCHEMA)):
-            if self._waiting[kind] or not self._shards[kind]:
-                self._flush(kind, schema)
         num_rows = self.num_records + self.num_quarantined
+        kinds = ("descriptions", "questions", "without_text", "mended")
         card = {
             "version": RECORD_VERSION,
             "max_residues": max_residues,
@@ -75,68 +101,88 @@ class CorpusWriter:
                 "rows": num_rows,
                 "records": self.num_records,
                 "quarantined": self.num_quarantined,
-                "proteins": len(self._lengths),
-                **{kind: self._kinds[kind] for kind in ("descriptions", "questions", "without_text", "mended")},
+                "proteins": len(self._sequences),
+                **{kind: self._kinds[kind] for kind in kinds},
             },
             "funnel": self._funnel(num_rows),
             "reasons": dict(self._reasons.most_common()),
             "licences": dict(self._licences.most_common()),
-            "length_histogram": _histogram(self._lengths.values()),
-            "shards": self._shards,
+            "length_histogram": [
+                {"above": low, "up_to": high, "proteins": self._lengths[index]}
+                for index, (low, high) in enumerate(pairwise((0, *LENGTH_EDGES, None)))
+            ],
+            "shards": {"records": self._records.finish(), "quarantine": self._quarantine.finish()},
             "checksum": self._digest.hexdigest(),
         }
         write_json(card, self.folder / "card.json")
         return card
 
-    def _count(self, kept: list[dict[str, Any]], refused: list[dict[str, Any]]) -> None:
-        self.num_records += len(kept)
-        self.num_quarantined += len(refused)
-        for row in kept:
-            stored = {name: row[name] for name in RECORD_SCHEMA.names}
-            self._digest.update(row_bytes(stored))
-            provenance = json.loads(row["provenance"] or "{}")
-            kind = "descriptions" if row["text"] is not None else "questions" if row["messages"] else "without_text"
-            self._kinds.update([kind] + ["mended"] * bool(provenance.get("mended")))
-            self._licences[provenance.get("licence", "not stated")] += 1
-            self._lengths |= {protein["checksum"]: protein["length"] for protein in row["proteins"]}
-            self._sources.setdefault(row["source"], Counter()).update(["rows", "records"])
-        for row in refused:
-            self._reasons[row["reason"]] += 1
-            self._sources.setdefault(row["source"], Counter()).update(["rows", "quarantined"])
+    def _doubled(self, outcomes: pa.Table) -> dict[int, dict[str, str]]:
+        """What the quarantine says of records whose id stood before, by row number."""
+        doubled = {}
+        columns = (outcomes[name].to_pylist() for name in ("record_id", "reason", "source", "place", "content"))
+        for number, (record_id, reason, *here) in enumerate(zip(*columns, strict=True)):
+            if reason is None:
+                source, place, content = here
+                own = (source, place, content)
+                first = self._first.setdefault(record_id, own)
+                if first is not own:
+                    doubled[number] = _refusal(record_id, first, content)
+        return doubled
+
+    def _count_kept(self, kept: pa.Table) -> None:
+        self.num_records += kept.num_rows
+        self._digest.update(kept)
+        described, asked = (kept[name].is_valid() for name in ("text", "messages"))
+        num_described = pc.sum(described).as_py() or 0
+        num_asked = pc.sum(pc.and_not(asked, described)).as_py() or 0
+        self._kinds += Counter(
+            descriptions=num_described, questions=num_asked, without_text=kept.num_rows - num_described - num_asked
+        )
+        self._count_sources(kept["source"].to_pylist(), "records")
+        for provenance in kept["provenance"].to_pylist():
+            stated = json.loads(provenance or "{}")
+            self._licences[stated.get("licence", "not stated")] += 1
+            self._kinds["mended"] += bool(stated.get("mended"))
+        proteins = kept["proteins"].combine_chunks().flatten()
+        checksums, lengths = (proteins.field(name).to_pylist() for name in ("checksum", "length"))
+        for checksum, length in zip(checksums, lengths, strict=True):
+            if checksum not in self._sequences:
+                self._sequences.add(checksum)
+                self._lengths[bisect_left(LENGTH_EDGES, length)] += 1
+
+    def _count_refused(self, rows: list[dict[str, Any]]) -> None:
+        self.num_quarantined += len(rows)
+        self._reasons.update(row["reason"] for row in rows)
+        self._count_sources([row["source"] for row in rows], "quarantined")
+
+    def _count_sources(self, sources: list[str], kind: str) -> None:
+        for source, count in Counter(sources).items():
+            self._sources.setdefault(source, Counter()).update({"rows": count, kind: count})
 
     def _funnel(self, num_rows: int) -> list[dict[str, Any]]:
-        """What is left after each reason, largest loss first: rows at the top, records at the bottom."""
-        steps, left = [{"step": "rows", "left": num_rows}], num_rows
-        for reason, count in self._reasons.most_common():
-            left -= count
-            steps.append({"step": f"not {reason}", "left": left})
-        return steps
-
-    def _put(self, kind: str, table: pa.Table) -> None:
-        if table.num_rows:
-            self._waiting[kind].append(table)
-        if sum(waiting.nbytes for waiting in self._waiting[kind]) >= self.shard_bytes:
-            self._flush(kind, table.schema)
-
-    def _flush(self, kind: str, schema: pa.Schema) -> None:
-        name = f"part-{len(self._shards[kind]):05d}.parquet"
-        write_shard(pa.concat_tables([schema.empty_table(), *self._waiting[kind]]), self.folder / kind / name)
-        self._shards[kind].append(name)
-        self._waiting[kind] = []
+        """What is left after each stage: rows at the top, then records, then the distinct sequences among them."""
+        named = {reason for reasons in STAGES.values() for reason in reasons}
+        steps: list[dict[str, Any]] = [{"step": "rows", "left": num_rows}]
+        for step, reasons in STAGES.items():
+            lost = {
+                reason: count
+                for reason, count in self._reasons.most_common()
+                if reason in reasons or (not reasons and reason not in named)
+            }
+            steps.append({"step": step, "left": steps[-1]["left"] - sum(lost.values()), "reasons": lost})
+        return [*steps, {"step": "distinct sequences", "left": len(self._sequences)}]
 
 
-def _doubled(record_id: str, first: str) -> dict[str, str]:
+def _refusal(record_id: str, first: tuple[str, str, bytes | None], content: bytes | None) -> dict[str, str]:
+    source, place, known = first
+    same = content is not None and content == known
+    says = "says the same" if same else "says something else"
+    remedy = "Nothing is lost." if same else "Give the second another id, or leave it out."
     return {
         "record": record_id,
-        "reason": "duplicate_id",
+        "reason": "duplicate_record" if same else "duplicate_id",
         "value": record_id,
-        "message": f"{record_id}, record id: it stands at {first} already; an id names one record. "
-        "Give the second another id, or leave it out.",
+        "message": f"{record_id}, record id: it stands at {source}, {place} already, and {says} there; an id names "
+        f"one record. {remedy}",
     }
-
-
-def _histogram(lengths: Any) -> list[dict[str, int | None]]:
-    """Distinct proteins by length: each bin is (above, up to], the last one open."""
-    counts = Counter(bisect_left(LENGTH_EDGES, length) for length in lengths)
-    bins = pairwise((0, *LENGTH_EDGES, None))
-    return [{"above": low, "up_to": high, "proteins": counts[index]} for index, (low, high) in enumerate(bins)]

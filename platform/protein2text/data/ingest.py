@@ -4,12 +4,10 @@ Ray reads and parses in parallel; the process that called writes the shards, so 
 nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it there is no corpus.
 """
 
-import hashlib
 import json
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +19,10 @@ import ray
 import ray.data
 
 from protein2text.data.corpus_writer import CorpusWriter
-from protein2text.data.parsing import cut_entries, parse_entries
-from protein2text.data.readers.formats import ORIGIN_SUFFIX, detect, expand
-from protein2text.data.records import ROWS_PER_BLOCK, corpus_checksum, load_card
+from protein2text.data.parsing import cut_sources, parse_pieces
+from protein2text.data.readers.formats import detect
+from protein2text.data.records import corpus_checksum, load_card
+from protein2text.data.sources import expand, fingerprint, origin, short_names
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
@@ -31,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 MIN_CPUS = 4
 """Logical CPUs of a Ray started here: reading, cutting and parsing run at once and would wait for each other on two."""
+CUTTER_CPUS = 0.5
+"""Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
+MAX_CUTTERS = 64
+"""Tasks that the files are dealt to for cutting, which is quick; a thousand small files need no thousand tasks."""
 
 Progress = Callable[[dict[str, Any]], None]
 """Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
@@ -44,6 +47,8 @@ class IngestSummary:
     rows: int
     records: int
     quarantined: int
+    funnel: list[dict[str, Any]]
+    """What was left after each stage (``corpus_writer.STAGES``), with the reasons of what was lost."""
     reasons: dict[str, int]
     checksum: str
     seconds: float
@@ -62,7 +67,8 @@ def ingest(
     """Read sources into a corpus folder.
 
     Args:
-        sources: files, or folders of files, plain or gzipped, in the formats of ``readers.formats``.
+        sources: files, or folders of files, here or in a store that fsspec reaches (``s3://``, ``gs://``, ``https://``),
+            plain or gzipped, in the formats of ``readers.formats``.
         output: corpus folder; a half one, left by a killed ingest, is begun anew.
         max_residues: longer proteins are quarantined.
         uniprot: a UniProtKB query; its answer is downloaded to ``output``/download and read like the sources.
@@ -70,46 +76,40 @@ def ingest(
 
     Raises:
         MissingFile: a source is not there.
-        ConfigError: a source is in no known format, or the output folder holds something else.
+        ConfigError: a source is in no known format, its store's library is not installed, or the output folder holds
+            something else.
         ResumeMismatch: the folder holds a finished corpus of other sources or another limit.
         CorruptCheckpoint: the folder holds the finished corpus, and it was altered.
-        ServiceError: UniProt did not answer as it should.
+        ServiceError: UniProt, or a store, did not answer as it should.
     """
     started = time.monotonic()
     folder = Path(output).resolve()
     files = expand(sources)
     if uniprot is not None:
-        files.append(fetch(uniprot, folder / "download", progress=progress))
+        files.append(str(fetch(uniprot, folder / "download", progress=progress)))
     if not files:
         raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
-    names = Counter(path.name for path in files)
+    origins = [origin(path) for path in files]
     inputs = [
-        {
-            "name": path.name if names[path.name] == 1 else f"{path.parent.name}/{path.name}",
-            "format": detect(path),
-            **_fingerprint(path),
-            **_origin(path),
-        }
-        for path in files
+        {"name": name, "format": detect(path), **fingerprint(path), **stated}
+        for name, path, stated in zip(short_names(files), files, origins, strict=True)
     ]
     if (folder / "card.json").exists():
         return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
     _clear_half_corpus(folder)
     tasks = [
-        {"path": str(path), "format": item["format"], "source": item["name"], "origin": json.dumps(_origin(path))}
-        for path, item in zip(files, inputs, strict=True)
+        {"path": path, "format": item["format"], "source": item["name"], "origin": json.dumps(stated)}
+        for path, item, stated in zip(files, inputs, origins, strict=True)
     ]
     writer = CorpusWriter(folder)
     with _ray_data_in_order():
         outcomes = (
-            ray.data.from_items(tasks, override_num_blocks=len(tasks))
-            .map_batches(cut_entries, batch_size=1, batch_format="pyarrow")
-            .repartition(target_num_rows_per_block=ROWS_PER_BLOCK)
-            .map_batches(
-                partial(parse_entries, max_residues=max_residues), batch_size=ROWS_PER_BLOCK, batch_format="pyarrow"
-            )
+            ray.data.from_items(tasks, override_num_blocks=min(len(tasks), MAX_CUTTERS))
+            .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
+            .repartition(target_num_rows_per_block=1)  # a piece is a task
+            .map_batches(partial(parse_pieces, max_residues=max_residues), batch_size=None, batch_format="pyarrow")
         )
-        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=ROWS_PER_BLOCK):
+        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
             writer.add(table)
             if progress is not None:
                 counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
@@ -118,17 +118,6 @@ def ingest(
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
     return _summary(folder, card, time.monotonic() - started, False)
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _origin(path: Path) -> dict[str, Any]:
-    """Release, query and licence of a downloaded table, from the file beside it; empty for other files."""
-    beside = path.with_name(path.name + ORIGIN_SUFFIX)
-    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
@@ -193,6 +182,7 @@ def _summary(folder: Path, card: dict[str, Any], seconds: float, already_done: b
         rows=counts["rows"],
         records=counts["records"],
         quarantined=counts["quarantined"],
+        funnel=card["funnel"],
         reasons=card["reasons"],
         checksum=card["checksum"],
         seconds=seconds,

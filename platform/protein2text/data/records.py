@@ -4,12 +4,11 @@ A record holds one or two proteins and either a description (``text``), one ques
 neither (a protein without text). Null says unknown; an empty list of facts says known to have none.
 """
 
-import hashlib
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from protein2text.data.table_digest import TableDigest
 from protein2text.errors import CorruptCheckpoint, MissingFile, RecordError
 from protein2text.proteins import Protein
 
 if TYPE_CHECKING:
     import ray.data
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 ROWS_PER_BLOCK = 256
 """Rows of a shard's row group and of a block of raw records: larger ones would leave a small corpus to one worker."""
 ENOUGH_BLOCKS, MAX_GROUPS_PER_BLOCK = 16, 8
@@ -105,7 +105,6 @@ def make_record(
         }
         for protein in proteins
     ]
-    kept = {key: value for key, value in (provenance or {}).items() if value not in (None, "", [], ())}
     return {
         "record_id": record_id,
         "proteins": entries,
@@ -114,8 +113,17 @@ def make_record(
         "question_kind": question_kind,
         "facts": facts,
         "source": source,
-        "provenance": json.dumps(kept, sort_keys=True, ensure_ascii=False) if kept else None,
+        "provenance": provenance_json(provenance or {}),
     }
+
+
+_PROVENANCE = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
+
+def provenance_json(provenance: Mapping[str, Any]) -> str | None:
+    """Provenance as stored: JSON without empty fields, null when nothing is left."""
+    kept = {key: value for key, value in provenance.items() if value not in (None, "", [], ())}
+    return _PROVENANCE.encode(kept) if kept else None
 
 
 def write_shard(table: pa.Table, path: Path) -> None:
@@ -256,14 +264,16 @@ def _read_row_groups(batch: pa.Table) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def row_bytes(row: dict[str, Any]) -> bytes:
-    """Canonical JSON of a row: what the corpus checksum is made of, whatever way the rows lie in shards."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
 def corpus_checksum(folder: str | Path) -> str:
-    """SHA-256 of a corpus's records, read from its shards; equal to the card's unless a shard was altered."""
-    digest = hashlib.sha256()
-    for row in _rows(folder, RECORD_SCHEMA.names):
-        digest.update(row_bytes(row))
+    """Digest of a corpus's records, read from its shards; equal to the card's unless a shard was altered."""
+    digest = TableDigest(RECORD_SCHEMA)
+    for path in record_shards(folder):
+        with _shard(path) as shard:
+            for batch in shard.iter_batches(batch_size=ROWS_PER_BLOCK * 64):
+                digest.update(pa.Table.from_batches([batch]))
     return digest.hexdigest()
+
+
+def row_bytes(row: dict[str, Any]) -> bytes:
+    """Canonical JSON of a row: what a split's checksum is made of."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -10,10 +10,10 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from protein2text.data.readers.formats import ORIGIN_SUFFIX
 from protein2text.data.sample_families import CATALYTIC, CONTEXT, FACT_KINDS, Family
 from protein2text.data.sample_proteins import SampleProtein, build_domains, held_out_combinations, make_protein
 from protein2text.data.sample_texts import Question, describe, open_question, pair_question, yes_no_question
+from protein2text.data.sources import ORIGIN_SUFFIX
 
 PLACEHOLDER = "<protein_sequence>"
 HELD_OUT_SHARE = 0.25

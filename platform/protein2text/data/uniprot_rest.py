@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from protein2text.data.readers.formats import ORIGIN_SUFFIX
 from protein2text.data.records import write_json
+from protein2text.data.sources import ORIGIN_SUFFIX
 from protein2text.errors import ServiceError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,17 @@ class Patience:
     def wait_s(self, attempt: int, asked_s: float | None) -> float:
         """Pause after a failed attempt (counted from 0): what the service asked for, else the doubled wait."""
         return min(self.longest_wait_s, asked_s if asked_s is not None else self.first_wait_s * 2**attempt)
+
+
+def retry_after_s(header: str) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, as a number or as a date (RFC 9110, section 10.2.3)."""
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,10 @@ def fetch(
         return table
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(table.name + ".tmp")
-    with httpx.Client(timeout=patience.timeout_s, follow_redirects=True) as client, part.open("w") as file:
+    with (
+        httpx.Client(timeout=patience.timeout_s, follow_redirects=True) as client,
+        part.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         origin = _pages(client, query, url, patience, file.write, progress)
     part.replace(table)
     write_json(asdict(origin), origin_path)
@@ -103,32 +118,39 @@ def _pages(
     num_entries = 0
     while page is not None:
         answer = _get(client, page, patience)
-        lines = answer.text.splitlines()
-        now = Origin(
-            query,
-            url,
-            answer.headers.get("x-uniprot-release", "not stated"),
-            answer.headers.get("x-uniprot-release-date", "not stated"),
-            int(answer.headers.get("x-total-results", "0")),
-        )
+        lines = [line.removesuffix("\r") for line in answer.text.removesuffix("\n").split("\n")]
+        now = _origin(query, url, answer)
         if origin is None:
             origin, header = now, lines[:1]
             write("".join(f"{line}\n" for line in header))
-        if now.release != origin.release or lines[:1] != header:
-            problem = f"release or columns changed between pages ({origin.release}, then {now.release})"
+        if now != origin or lines[:1] != header:
+            problem = (
+                f"release, number of entries or columns changed between pages (release {origin.release} and "
+                f"{origin.entries} entries, then {now.release} and {now.entries})"
+            )
             raise ServiceError(str(page), problem, "Run the download again.")
         write("".join(f"{line}\n" for line in lines[1:]))
         num_entries += len(lines) - 1
         if progress is not None:
             progress({"stage": "download", "step": num_entries, "num_steps": origin.entries})
         following = answer.links.get("next", {}).get("url")
-        page = answer.url.join(following) if following else None
+        page = answer.url.join(following) if following and num_entries <= origin.entries else None
     if origin is None or not origin.entries:
         raise ServiceError(url, f"no entry matches {query!r}", "Widen the query.")
     if num_entries != origin.entries:
         problem = f"{num_entries} entries came, {origin.entries} were announced"
         raise ServiceError(url, problem, "Run the download again; if it persists, narrow the query.")
     return origin
+
+
+def _origin(query: str, url: str, answer: httpx.Response) -> Origin:
+    """What a page says of the whole answer."""
+    announced = answer.headers.get("x-total-results", "")
+    if not announced.isdecimal():
+        problem = f"it does not announce how many entries it found (X-Total-Results: {announced!r})"
+        raise ServiceError(str(answer.url), problem, "Check that this is UniProt's search service.")
+    release, date = (answer.headers.get(f"x-uniprot-release{part}", "not stated") for part in ("", "-date"))
+    return Origin(query, url, release, date, int(announced))
 
 
 def _get(client: httpx.Client, url: httpx.URL, patience: Patience) -> httpx.Response:
@@ -146,8 +168,7 @@ def _get(client: httpx.Client, url: httpx.URL, patience: Patience) -> httpx.Resp
             problem = f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}"
             if answer.status_code not in RETRIED:
                 raise ServiceError(str(url), problem, "Correct the query: www.uniprot.org/help/query-fields.")
-            after = answer.headers.get("retry-after", "")
-            asked_s = float(after) if after.isdigit() else None
+            asked_s = retry_after_s(answer.headers.get("retry-after", ""))
         if attempt + 1 < patience.attempts:
             pause_s = patience.wait_s(attempt, asked_s)
             logger.warning("%s; attempt %d of %d, again in %.1f s", problem, attempt + 1, patience.attempts, pause_s)

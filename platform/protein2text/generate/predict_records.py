@@ -4,15 +4,15 @@ Published: a list of ``long_format_id, id, protein, pmc_id, amino_seq, conversat
 too. For a question about several proteins ``id`` and ``amino_seq`` are lists.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.readers import json_array
-from protein2text.data.readers.entries import Entry, open_text
+from protein2text.data.readers.entries import Entry
+from protein2text.data.readers.formats import read_entries
 from protein2text.errors import ConfigError, MissingFile, RecordError, UnusableRecord
 from protein2text.models.asking import residues_of
 from protein2text.models.chat import PLACEHOLDER
@@ -82,16 +82,11 @@ def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejectio
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    with open_text(path) as stream:
-        text = stream.read()
-    if not text.strip():
+    entries = read_entries(str(path), "json")
+    first = next(entries, None)
+    if first is None:
         raise ConfigError(str(path), "input", "is empty; give a JSON list of records in the published layout")
-    if text.lstrip().startswith("["):
-        yield from json_array.split(io.StringIO(text))
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield Entry(f"line {number}", line)
+    return chain([first], entries)
 
 
 def _parse(entry: Entry, number: int, reading: Reading) -> Question:

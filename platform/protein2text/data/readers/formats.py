@@ -1,26 +1,16 @@
 """Which reader a file needs, told by its content: names and endings vary, first lines do not."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+import re
+from collections.abc import Iterator
 
 from protein2text.data.readers import fasta, json_array, qa_json, uniprot_flat, uniprot_json, uniprot_tsv, uniprot_xml
-from protein2text.data.readers.entries import Entry, Place, open_text
+from protein2text.data.readers.entries import Entry, Piece, Place, Reader, damage_piece
 from protein2text.data.records import Record
-from protein2text.errors import ConfigError, MissingFile, UnusableRecord
+from protein2text.data.sources import DamagedSource, read_chunks
+from protein2text.errors import ConfigError, UnusableRecord
 
-ORIGIN_SUFFIX = ".origin.json"
-"""Ending of the file that says where a downloaded table beside it came from; it is no source itself."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How a format is cut into entries, and how an entry becomes a record."""
-
-    split: Callable[[TextIO], Iterator[Entry]]
-    parse: Callable[[str, Place], Record]
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json_entry(raw: str, place: Place) -> Record:
@@ -28,8 +18,11 @@ def parse_json_entry(raw: str, place: Place) -> Record:
 
     Raises:
         UnusableRecord: neither.
+        ValueError: no JSON, or a text that cannot be stored.
     """
     entry = json.loads(raw)
+    if _SURROGATE.search(raw):
+        json.dumps(entry, ensure_ascii=False).encode()  # half a surrogate pair is no text
     if isinstance(entry, dict) and "primaryAccession" in entry:
         return uniprot_json.parse(entry, place)
     if isinstance(entry, dict) and "conversations" in entry:
@@ -46,45 +39,25 @@ def parse_json_entry(raw: str, place: Place) -> Record:
 
 
 READERS: dict[str, Reader] = {
-    "fasta": Reader(fasta.split, fasta.parse),
-    "json": Reader(json_array.split, parse_json_entry),
-    "uniprot-flat": Reader(uniprot_flat.split, uniprot_flat.parse),
-    "uniprot-tsv": Reader(uniprot_tsv.split, uniprot_tsv.parse),
-    "uniprot-xml": Reader(uniprot_xml.split, uniprot_xml.parse),
+    "fasta": Reader(fasta.cut, fasta.split, fasta.parse),
+    "json": Reader(json_array.cut, json_array.split, parse_json_entry),
+    "uniprot-flat": Reader(uniprot_flat.cut, uniprot_flat.split, uniprot_flat.parse),
+    "uniprot-tsv": Reader(uniprot_tsv.cut, uniprot_tsv.split, uniprot_tsv.parse),
+    "uniprot-xml": Reader(uniprot_xml.cut, uniprot_xml.split, uniprot_xml.parse),
 }
 
 
-def expand(sources: list[str]) -> list[Path]:
-    """Absolute paths of the files that the sources name; a folder stands for its files, in the order of their names.
-
-    Raises:
-        MissingFile: a source that does not exist, or a folder without files.
-    """
-    files: list[Path] = []
-    for source in sources:
-        path = Path(source).resolve()
-        found = [path]
-        if path.is_dir():
-            found = sorted(item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX))
-        if not found or not found[0].is_file():
-            raise MissingFile(
-                str(path), "a source of proteins", "Name a UniProt table, JSON, flat file, XML, FASTA or QA JSON file."
-            )
-        files += found
-    return files
-
-
-def detect(path: Path) -> str:
+def detect(path: str) -> str:
     """Name of the reader for a file.
 
     Raises:
         ConfigError: the file is empty or in no known format.
+        ServiceError: its store does not answer.
     """
     try:
-        with open_text(path) as stream:
-            head = stream.read(4096).lstrip("\ufeff \t\r\n")
-    except (OSError, EOFError) as error:
-        raise ConfigError(str(path), "source", f"cannot be read: {error}") from None
+        head = next(read_chunks(path), b"")[:4096].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    except DamagedSource as damage:
+        raise ConfigError(path, "source", f"cannot be read: {damage.problem}") from None
     first_line = head.split("\n", 1)[0]
     if head.startswith(">"):
         return "fasta"
@@ -98,4 +71,26 @@ def detect(path: Path) -> str:
         return "uniprot-tsv"
     seen = "an empty file" if not head else f"it begins with {first_line[:60]!r}"
     known = "FASTA ('>'), XML ('<'), JSON ('[' or '{'), UniProt flat file ('ID   ') or a table with a column 'Entry'"
-    raise ConfigError(str(path), "source", f"{seen}; known are {known}")
+    raise ConfigError(path, "source", f"{seen}; known are {known}")
+
+
+def read_entries(path: str, format_name: str) -> Iterator[Entry]:
+    """A file's entries in order, in this process; damage is an entry with a problem."""
+    reader = READERS[format_name]
+    for piece in cut_file(path, format_name):
+        yield from reader.entries(piece)
+
+
+def cut_file(path: str, format_name: str) -> Iterator[Piece]:
+    """A file's pieces in order; damage is a piece with a problem.
+
+    Raises:
+        ServiceError: a store that does not answer: no matter of the data, which may be read another time.
+    """
+    line = 1
+    try:
+        for piece in READERS[format_name].cut(read_chunks(path)):
+            yield piece
+            line = piece.line + piece.data.count(b"\n")
+    except DamagedSource as damage:  # before the first entry, or after the last
+        yield damage_piece(damage, line, b"")

@@ -1,28 +1,42 @@
 """Tables downloaded from UniProt: one header line, one entry a line, columns by name, in any order."""
 
-import json
+import re
 from collections.abc import Iterator
-from typing import TextIO
 
 from protein2text.data.evidence import function_text
-from protein2text.data.readers.entries import Entry, Place, checked_protein, no_text, numbered_lines
+from protein2text.data.readers.entries import (
+    LINE_END,
+    Entry,
+    Piece,
+    Place,
+    checked_protein,
+    cut_after,
+    no_text,
+    numbered_lines,
+)
 from protein2text.data.records import Record, make_record
 from protein2text.errors import UnusableRecord
 
 REQUIRED_COLUMNS = ("Entry", "Function [CC]", "Sequence")
+_HEADER = re.compile(rb"(?:[^\S\n]*\n)*([^\n]*)\n?")
+"""Blank lines, then the first that is not."""
 
 
-def split(stream: TextIO) -> Iterator[Entry]:
-    """One entry per line that is not blank; each carries the header, so that it can be parsed by itself."""
-    header: list[str] | None = None
-    for number, line in numbered_lines(stream):
-        if not line.strip():
-            continue
-        cells = line.split("\t")
-        if header is None:
-            header = [cell.strip() for cell in cells]
-        else:
-            yield Entry(f"line {number}", json.dumps([header, cells], ensure_ascii=False))
+def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """Pieces of whole lines, each with the header that stands at the top of the file."""
+    header = ""
+    for piece in cut_after(LINE_END, chunks):
+        if not header and piece.problem is None and (first := _HEADER.match(piece.data)):
+            header = first[1].decode("utf-8", "replace").rstrip("\r")
+            num_lines = piece.data.count(b"\n", 0, first.end())
+            piece = Piece(piece.line + num_lines, piece.data[first.end() :])
+        yield piece._replace(context=header)
+
+
+def split(text: str, line: int, context: str) -> Iterator[Entry]:
+    """One entry per line that is not blank; the header stands below it, so that it can be parsed by itself."""
+    for number, row in numbered_lines(text, line):
+        yield Entry(f"line {number}", f"{row}\n{context}")
 
 
 def parse(raw: str, place: Place) -> Record:
@@ -31,7 +45,7 @@ def parse(raw: str, place: Place) -> Record:
     Raises:
         UnusableRecord: cells that do not fit the header, a required column that is missing, or no function text.
     """
-    header, cells = json.loads(raw)
+    cells, header = ([cell.strip(" ") for cell in line.split("\t")] for line in raw.split("\n", 1))
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing or len(cells) != len(header):
         value = f"no column {missing[0]!r}" if missing else f"{len(cells)} cells"

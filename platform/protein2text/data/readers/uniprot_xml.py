@@ -2,43 +2,49 @@
 
 import re
 from collections.abc import Iterator
-from typing import TextIO
 from xml.etree import ElementTree
 
 from protein2text.data.evidence import function_text
-from protein2text.data.readers.entries import Entry, Place, checked_protein, no_text, stated_licence
+from protein2text.data.readers.entries import Entry, Piece, Place, checked_protein, cut_after, no_text, stated_licence
 from protein2text.data.records import Record, make_record
 from protein2text.errors import UnusableRecord
 
-_CHUNK = 1 << 20
-_START = re.compile(r"<entry[\s>]")
-_END = "</entry>"
+_END = re.compile(rb"</entry\s*>")
+_TAG = re.compile(r"<entry(?=[\s>])|</entry\s*>")
+_FRAME = re.compile(r"<\?xml.*?\?>|<!--.*?-->|</?uniprot[^>]*>|<copyright>.*?</copyright>", re.DOTALL)
+"""What may stand outside of entries."""
+_STRAY = "text that belongs to no entry"
 _NO_EVIDENCE = ElementTree.Element("evidence")
 _NAMESPACE = re.compile(r"""\sxmlns(?::\w+)?\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
-def split(stream: TextIO) -> Iterator[Entry]:
-    """The text of each ``<entry>`` element, found without an XML parser."""
-    buffer, line, found = "", 1, False
-    while True:
-        chunk = stream.read(_CHUNK)
-        buffer += chunk
-        while (start := _START.search(buffer)) and (end := buffer.find(_END, start.start())) >= 0:
-            found = True
-            line += buffer.count("\n", 0, start.start())
-            second = _START.search(buffer, start.end(), end)
-            stop = second.start() if second else end + len(_END)  # the first was never closed: it costs only itself
-            raw = buffer[start.start() : stop]
-            yield Entry(f"line {line}", raw)
-            line += raw.count("\n")
-            buffer = buffer[stop:]
-        if not chunk:
-            break
-    if start := _START.search(buffer):
-        line += buffer.count("\n", 0, start.start())
-        yield Entry(f"line {line}", buffer[start.start() :], "the file ends inside this entry")
-    elif not found:
-        yield Entry("line 1", buffer[:200], "no <entry> element in the file")
+def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """Pieces that end with an entry."""
+    return cut_after(_END, chunks)
+
+
+def split(text: str, line: int, context: str) -> Iterator[Entry]:
+    """The text of each ``<entry>`` element, found without an XML parser; other text is an entry that will not parse."""
+    counted = 0
+    for start, end, problem in _spans(text):
+        body = text[start:end].lstrip()
+        if problem == _STRAY and not _FRAME.sub("", body).strip():
+            continue
+        start = end - len(body)
+        line += text.count("\n", counted, start)
+        counted = start
+        yield Entry(f"line {line}", body, problem)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int, str | None]]:
+    """Where entries, and the text around them, begin and end; the third says what is wrong with a span."""
+    position, begun = 0, False
+    for tag in _TAG.finditer(text):
+        opening = tag[0] == "<entry"
+        end = tag.start() if opening else tag.end()  # an entry that is never closed costs only itself
+        yield position, end, None if begun else _STRAY
+        position, begun = end, opening
+    yield position, len(text), "the file ends inside this entry" if begun else _STRAY
 
 
 def parse(raw: str, place: Place) -> Record:

@@ -1,0 +1,143 @@
+"""From a Swiss-Prot-like flat file to Parquet, beside Biopython's parser on the same file in the same run.
+
+    python benchmarks/ingest.py                           10,000 and 40,000 entries: some minutes
+    python benchmarks/ingest.py 40000 400000 --folder /tmp/ingest
+
+Each size is one process, so that its peak of memory is its own: `data ingest` as a user runs it, Ray's start included,
+between two passes of Biopython over the first 20,000 entries, of which the faster counts. Every entry must be told as
+the writer of the file foretold it, or there is no row. Prints one line per size and, at the end, what grew how much
+between the smallest and the largest; rows are appended to ``results/ingest.csv``.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from Bio import SwissProt
+from rows import append, origin
+from swissprot_like import write_flat_file
+
+SIZES = (10_000, 40_000)
+MALFORMED = 0.001
+ORACLE_ENTRIES = 20_000
+
+
+def biopython_per_s(source: Path) -> float:
+    """Entries that Biopython parses in a second of one core, on the head of the file; broken ones are left out."""
+    with source.open(encoding="latin-1") as file:
+        head = "".join(islice(file, ORACLE_ENTRIES * 75))
+    entries = [entry + "//\n" for entry in head.split("//\n")[:-1] if "\nO?  " not in entry]
+    text = "".join(entries)
+    with tempfile.NamedTemporaryFile("w", suffix=".dat") as file:
+        file.write(text)
+        file.flush()
+        started = time.perf_counter()
+        with open(file.name, encoding="latin-1") as handle:
+            count = sum(1 for _ in SwissProt.parse(handle))  # type: ignore[no-untyped-call]
+        return count / (time.perf_counter() - started)
+
+
+class PrivateMemory(threading.Thread):
+    """Watches the memory of this process that it shares with nobody: blocks that Ray lends it are not its own."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_bytes = 0
+
+    def run(self) -> None:
+        """Look five times a second."""
+        while True:
+            fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            self.peak_bytes = max(self.peak_bytes, int(fields["RssAnon"].split()[0]) * 1024)
+            time.sleep(0.2)
+
+
+def measure(source: Path, output: Path, told: dict[str, int]) -> dict[str, Any]:
+    """Ingest one file in this process, and say what it took; memory in MiB.
+
+    Raises:
+        ValueError: the corpus is not what the file's writer foretold.
+    """
+    from protein2text.data.ingest import ingest
+
+    before = biopython_per_s(source)
+    watch = PrivateMemory()
+    watch.start()
+    started = time.perf_counter()
+    summary = ingest([str(source)], str(output), max_residues=4096)
+    seconds = time.perf_counter() - started
+    if {"records": summary.records, **summary.reasons} != told:
+        raise ValueError(f"the file was written with {told}, read as {summary.records} records, {summary.reasons}")
+    shards = [pq.read_metadata(path) for path in sorted((output / "records").iterdir())]
+    sizes = [sum(shard.row_group(n).total_byte_size for n in range(shard.num_row_groups)) for shard in shards]
+    biopython = max(before, biopython_per_s(source))
+    return {
+        "entries": summary.rows,
+        "source_mib": round(source.stat().st_size / 2**20),
+        "seconds": round(seconds, 1),
+        "us_per_entry": round(seconds / summary.rows * 1e6),
+        "entries_per_s": round(summary.rows / seconds),
+        "biopython_per_s": round(biopython),
+        "ratio": round(summary.rows / seconds / biopython, 2),
+        "driver_private_mib": round(watch.peak_bytes / 2**20),
+        "driver_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "shards": len(shards),
+        "largest_over_smallest": round(max(sizes) / min(sizes), 3),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def run(num_entries: int, folder: Path) -> dict[str, Any]:
+    """One size in a process of its own; its files are removed."""
+    source, output = folder / f"{num_entries}.dat", folder / f"{num_entries}"
+    told = write_flat_file(source, num_entries, malformed=MALFORMED)
+    command = [sys.executable, __file__, "--measure", str(source), str(output), json.dumps(told)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{num_entries} entries: {done.stderr[-2000:]}")
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    finally:
+        source.unlink()
+        subprocess.run(["rm", "-r", str(output)], check=False)
+
+
+def main() -> None:
+    """Measure every size, smallest first."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("entries", nargs="*", type=int, default=list(SIZES), help="sizes, in entries")
+    parser.add_argument("--folder", type=Path, help="where files of 3.3 kB an entry may lie for a while")
+    parser.add_argument("--measure", nargs=3, metavar=("SOURCE", "OUTPUT", "TOLD"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        source, output, told = arguments.measure
+        sys.stdout.write(json.dumps(measure(Path(source), Path(output), json.loads(told))) + "\n")
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        rows = []
+        for num_entries in sorted(arguments.entries):
+            rows.append(run(num_entries, Path(folder)))
+            sys.stdout.write(", ".join(f"{key} {value}" for key, value in rows[-1].items()) + "\n")
+            append("ingest", {**rows[-1], **origin(torch.device("cpu"))})
+    small, large = rows[0], rows[-1]
+    grown = {key: large[key] - small[key] for key in ("driver_private_mib", "driver_peak_mib")}
+    sys.stdout.write(
+        f"from {small['entries']} to {large['entries']} entries: driver +{grown['driver_private_mib']} MiB private, "
+        f"+{grown['driver_peak_mib']} MiB with what it shares; "
+        f"{small['us_per_entry']} and {large['us_per_entry']} us per entry\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

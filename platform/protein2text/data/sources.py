@@ -1,0 +1,255 @@
+"""Where raw data comes from: local files and any store that fsspec reaches, unpacked and as UTF-8, piece by piece.
+
+Nothing here holds a whole file, so that a file of any size, or one that unpacks without end, costs no memory.
+"""
+
+import codecs
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, ServiceError
+
+ORIGIN_SUFFIX = ".origin.json"
+"""Ending of the file that says where a downloaded table beside it came from; it is no source itself."""
+CHUNK_BYTES = 1 << 20
+MAX_RATIO = 100
+"""Unpacked bytes per packed byte, above which a gzip file is a bomb: UniProt's files reach 10, deflate can reach 1,032.
+A bomb below it is only a large file: it is read in a stream and fills no memory."""
+RATIO_FROM_BYTES = 64 * 2**20
+"""Unpacked bytes from which on the ratio is judged: a small table of equal lines may pack as well as a bomb."""
+_GZIP_MAGIC = b"\x1f\x8b"
+_SLICE = 1 << 14
+"""Packed bytes unpacked at a time: 16 MiB at the worst ratio."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class DamagedSource(Exception):
+    """The rest of a file cannot be read; what came before stands. Caught where entries are cut, never shown."""
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(reason, problem)
+        self.reason, self.problem = reason, problem
+
+
+def expand(sources: list[str]) -> list[str]:
+    """Absolute paths and URLs of the files that the sources name; a folder stands for its files, in their order.
+
+    Raises:
+        MissingFile: a source that does not exist, or a folder without files.
+        ConfigError: a store whose library is not installed, one that workers cannot see, or a file named twice.
+        ServiceError: a store that cannot be reached.
+    """
+    files: list[str] = []
+    for source in sources:
+        found = _remote_files(source) if _is_remote(source) else _local_files(source)
+        if not found:
+            purpose = "a source of proteins"
+            raise MissingFile(source, purpose, "Name a UniProt table, JSON, flat file, XML, FASTA or QA JSON file.")
+        files += found
+    if doubled := [name for name, count in Counter(files).items() if count > 1]:
+        raise ConfigError(doubled[0], "source", "is named twice; name every file once")
+    return files
+
+
+def short_names(files: list[str]) -> list[str]:
+    """What records call their files: the last part of each path that no other shares."""
+    parts = [name.split("/") for name in files]
+    names = [own[-1] for own in parts]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        taken = Counter(names)
+        names = ["/".join(own[-depth:]) if taken[name] > 1 else name for own, name in zip(parts, names, strict=True)]
+    return names
+
+
+def fingerprint(path: str) -> dict[str, Any]:
+    """Size and SHA-256 of a file as it lies there.
+
+    Raises:
+        ConfigError: it cannot be read.
+        ServiceError: its store does not answer.
+    """
+    digest, num_bytes = hashlib.sha256(), 0
+    try:
+        for block in _blocks(path, CHUNK_BYTES * 4):
+            digest.update(block)
+            num_bytes += len(block)
+    except DamagedSource as damage:
+        raise ConfigError(path, "source", damage.problem) from None
+    return {"bytes": num_bytes, "sha256": digest.hexdigest()}
+
+
+def origin(path: str) -> dict[str, Any]:
+    """Release, query and licence of a downloaded table, from the file beside it; empty for other files."""
+    beside = path + ORIGIN_SUFFIX
+    if _is_remote(path):
+        with _reaching(path):
+            store, name = _store(beside)
+            return dict(json.loads(store.cat_file(name))) if store.exists(name) else {}
+    return dict(json.loads(Path(beside).read_text(encoding="utf-8"))) if Path(beside).is_file() else {}
+
+
+def read_chunks(path: str) -> Iterator[bytes]:
+    """A file's text as UTF-8, a mebibyte or more at a time, gunzipped, without a byte-order mark.
+
+    UTF-16 is told by its mark and recoded. Bytes that are no text in their encoding are passed on, or become U+FFFD:
+    they cost the entry that holds them.
+
+    Raises:
+        DamagedSource: nothing after the last chunk can be read.
+        ServiceError: a store that does not answer.
+    """
+    blocks = _gathered(_blocks(path, CHUNK_BYTES))
+    first = next(blocks, b"")
+    chunks = _chained(first, blocks)
+    if first.startswith(_GZIP_MAGIC):
+        chunks = _gathered(_gunzipped(chunks))
+    return _as_utf8(chunks)
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Every member of a gzip file, as far as it can be unpacked."""
+    member, packed, unpacked = zlib.decompressobj(wbits=31), 0, 0
+    for block in blocks:
+        for start in range(0, len(block), _SLICE):
+            data = block[start : start + _SLICE]
+            packed += len(data)
+            while data:
+                if member.eof:
+                    data = data.lstrip(b"\0")  # padding between members
+                    member = zlib.decompressobj(wbits=31) if data else member
+                    continue
+                try:
+                    text = member.decompress(data)
+                except zlib.error as error:
+                    raise DamagedSource("damaged_gzip", f"the gzip data are damaged: {error}") from None
+                data = member.unused_data
+                unpacked += len(text)
+                yield text
+                if unpacked > max(RATIO_FROM_BYTES, MAX_RATIO * packed):
+                    problem = f"{packed} bytes unpack to more than {unpacked}; the limit is {MAX_RATIO} for one"
+                    raise DamagedSource("decompression_bomb", problem)
+    if not member.eof:
+        raise DamagedSource("truncated_gzip", "the gzip file breaks off")
+
+
+def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Chunks of ``CHUNK_BYTES`` and more; what was read before damage is passed on first."""
+    waiting = bytearray()
+    try:
+        for part in parts:
+            waiting += part
+            if len(waiting) >= CHUNK_BYTES:
+                yield bytes(waiting)
+                waiting.clear()
+    except DamagedSource:
+        if waiting:
+            yield bytes(waiting)
+        raise
+    if waiting:
+        yield bytes(waiting)
+
+
+def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    if first.startswith(_UTF16) and not first.startswith(codecs.BOM_UTF32_LE):
+        decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+        for chunk in _chained(first, chunks):
+            yield decoder.decode(chunk).encode()
+        yield decoder.decode(b"", final=True).encode()
+    else:
+        yield from _chained(first.removeprefix(codecs.BOM_UTF8), chunks)
+
+
+def _blocks(path: str, size: int) -> Iterator[bytes]:
+    """A file's own bytes."""
+    with _reaching(path), _open(path) as file:
+        while block := file.read(size):
+            yield block
+
+
+def _open(path: str) -> BinaryIO:
+    if not _is_remote(path):
+        return open(path, "rb")
+    store, name = _store(path)
+    return cast(BinaryIO, store.open(name, "rb"))
+
+
+@contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    """Name the file, or its store, in whatever goes wrong with it."""
+    try:
+        yield
+    except (ProteinToTextError, DamagedSource):
+        raise
+    except OSError as error:
+        if _is_remote(path):
+            raise _unreachable(path, error) from error
+        raise DamagedSource("unreadable", f"the file cannot be read further: {error}") from error
+    except Exception as error:  # each store has errors of its own
+        if _is_remote(path):
+            raise _unreachable(path, error) from error
+        raise
+
+
+def _unreachable(path: str, error: Exception) -> ServiceError:
+    remedy = "Check the address, the network, and this store's credentials in the environment"
+    return ServiceError(path, f"{type(error).__name__}: {error}".rstrip("."), f"{remedy}.")
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _store(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the name of the file there.
+
+    Raises:
+        ConfigError: its library is not installed, or nobody knows its protocol.
+    """
+    import fsspec
+
+    protocol = url.split("://", 1)[0]
+    try:
+        store, name = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        remedy = "Install it with `pip install -e .[cloud]`"
+        raise ConfigError(url, "source", f"{protocol}:// needs a library: {error}. {remedy}.") from error
+    except ValueError as error:
+        raise ConfigError(url, "source", f"{error}; known are s3://, gs://, https:// and fsspec's others") from None
+    return store, name
+
+
+def _local_files(source: str) -> list[str]:
+    path = Path(source).resolve()
+    if path.is_dir():
+        files = (item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX))
+        return [str(item) for item in sorted(files)]
+    return [str(path)] if path.is_file() else []
+
+
+def _remote_files(source: str) -> list[str]:
+    if source.startswith("memory://"):
+        raise ConfigError(source, "source", "lives in this process only, where no worker sees it; write it to a file")
+    with _reaching(source):
+        store, name = _store(source)
+        if store.isfile(name):
+            return [source]
+        if not store.isdir(name):
+            return []
+        items = store.ls(name, detail=True)
+        files = sorted(item["name"] for item in items if item["type"] == "file")
+        return [store.unstrip_protocol(item) for item in files if not item.endswith(ORIGIN_SUFFIX)]

@@ -1,0 +1,89 @@
+"""`data.sources`: stores beside the local disk, names, and what a missing library or a missing file says."""
+
+import gzip
+import hashlib
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from protein2text.data.readers.formats import detect, read_entries
+from protein2text.data.sources import expand, fingerprint, origin, read_chunks, short_names
+from protein2text.errors import ConfigError, MissingFile, ServiceError
+
+FASTA = b">P1 one\nMKV\n>P2 two\nMKL\n"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def website(tmp_path: Path) -> Iterator[str]:
+    """A web server on this machine, over ``tmp_path``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="no_such_file"):
+        expand([str(tmp_path / "no_such_file.tsv")])
+    with pytest.raises(MissingFile):
+        expand([str(tmp_path)])
+
+
+def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path) -> None:
+    (tmp_path / "two.fasta.gz").write_bytes(gzip.compress(FASTA))
+    url = f"{website}/two.fasta.gz"
+    assert expand([url]) == [url]
+    assert detect(url) == "fasta"
+    assert fingerprint(url) == fingerprint(str(tmp_path / "two.fasta.gz"))
+    assert [entry.raw for entry in read_entries(url, "fasta")] == [">P1 one\nMKV", ">P2 two\nMKL"]
+    assert origin(url) == {}
+    (tmp_path / "two.fasta.gz.origin.json").write_text('{"release": "2026_01"}')
+    assert origin(url) == {"release": "2026_01"}
+    with pytest.raises(MissingFile, match=r"none\.fasta"):
+        expand([f"{website}/none.fasta"])
+
+
+def test_a_store_that_does_not_answer_is_named(website: str) -> None:
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/.*Check the address, the network"):
+        list(read_chunks("http://127.0.0.1:9/x.fasta"))
+
+
+def test_any_fsspec_store_can_be_read_but_one_that_lives_in_a_process_is_no_source() -> None:
+    fsspec.filesystem("memory").pipe("/p2t/two.fasta", FASTA)
+    assert b"".join(read_chunks("memory://p2t/two.fasta")) == FASTA
+    assert fingerprint("memory://p2t/two.fasta")["sha256"] == hashlib.sha256(FASTA).hexdigest()
+    with pytest.raises(ConfigError, match="no worker sees it"):
+        expand(["memory://p2t/two.fasta"])
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ConfigError, match=r"gs:// needs a library.*gcsfs.*pip install -e \.\[cloud\]"):
+        expand(["gs://bucket/uniprot_sprot.dat.gz"])
+
+
+def test_an_unknown_protocol_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="s3://, gs://, https://"):
+        expand(["nowhere://bucket/file"])
+
+
+def test_names_are_as_short_as_they_can_be_and_differ() -> None:
+    files = ["/a/x/t.tsv", "/b/x/t.tsv", "s3://c/y/t.tsv", "/d/u.tsv"]
+    assert short_names(files) == ["a/x/t.tsv", "b/x/t.tsv", "y/t.tsv", "u.tsv"]
+    assert short_names(["/a/t.tsv", "/a/u.tsv"]) == ["t.tsv", "u.tsv"]
