@@ -1,0 +1,45 @@
+"""One spelling for the many of the same letters: Greek and its names, dashes, quotes, look-alikes, hidden letters."""
+
+import re
+import unicodedata
+
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon "
+    "phi chi psi omega"
+)
+GREEK = dict(zip("αβγδεζηθικλμνξοπρσςτυφχψω", _NAMES.split(), strict=True))
+GREEK_NAMES = frozenset(GREEK.values())
+
+_SPELLED = {ord(letter): name for letter, name in GREEK.items()}
+_SPELLED |= {ord(letter.upper()): name for letter, name in GREEK.items()}
+_PLAIN = str.maketrans({**dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("’‘′", "'"), **dict.fromkeys("“”″", '"')})
+_LOOK_ALIKES = str.maketrans(
+    "аеорсухіјѕһԁԛԝкмтвнАЕОРСУХІЈЅКМТВНαεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "aeopcyxijshdqwkmtbhAEOPCYXIJSKMTBHaeiknoptuxwABEZHIKMNOPTYX",
+)
+HIDDEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Letters that show nothing: zero-width, directional, tag and variation characters."""
+
+
+def plain(text: str) -> str:
+    """Compatibility forms (NFKC) without hidden letters, one kind of dash and of quotes; Greek and case stay."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKC", HIDDEN.sub("", text)).translate(_PLAIN)
+
+
+def fold(text: str) -> str:
+    """``plain`` with Greek letters by name: ``TNF-α`` becomes ``TNF-alpha``. Case stays: it tells symbols apart."""
+    text = plain(text)
+    return text if text.isascii() else text.translate(_SPELLED)
+
+
+def skeleton(text: str) -> str:
+    """What a reader takes the letters for, lower case: look-alikes of Latin letters are those, accents go."""
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKD", plain(text)).translate(_LOOK_ALIKES)
+    return "".join(letter for letter in text if not unicodedata.combining(letter)).lower()

@@ -1,0 +1,111 @@
+"""Closed lists of English and of units that the checks go by."""
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+STOP_WORDS = frozenset(
+    _words("""
+    a an the this that these those it its itself they them their theirs he she his her we our us i me my
+    and or but so yet as if than then because while when where whether which who whom whose what why how
+    of in on at by for to from with into onto upon about over under between among across along during within via
+    through after before against toward towards per like unlike around near
+    is are was were be been being am do does did done has have had having can could may might must shall should
+    will would also only just very more most much many some any each every both all such same other another own
+    either there here up out off again further once too well even still already often generally usually
+    typically respectively thus therefore hence however moreover furthermore yes
+    protein proteins known called one ones et al
+    """)
+)
+"""Words that carry no statement of their own; negations are not among them. ``protein`` refers to the subject."""
+
+NEGATIONS = frozenset(_words("no not nor neither never none without cannot"))
+"""They turn a statement round: no evidence is asked for them, but pairs that differ in one are no duplicates."""
+
+NUMBER_WORDS = {
+    word: str(number)
+    for number, word in enumerate(_words("two three four five six seven eight nine ten eleven twelve"), start=2)
+}
+
+ORDINARY = frozenset(
+    _words("""
+    again aim basin bargain begin brain bulletin captain certain chain coin contain curtain disdain domain entertain
+    explain fin fountain gain grain join main maintain margin mountain obtain origin pain pertain pin plain protein
+    rain refrain remain resin restrain retain ruin satin skin spin stain strain sustain terrain therein thin train
+    twin uncertain vein villain virgin wherein win within
+    base case cease chase crease database decrease disease ease erase grease increase lease phase phrase please
+    purchase release tease ukase vase
+    """)
+)
+"""Words in -in and -ase that name no protein and no chemical."""
+
+IONS = {
+    "Ca": "calcium",
+    "Cd": "cadmium",
+    "Cl": "chloride",
+    "Co": "cobalt",
+    "Cu": "copper",
+    "Fe": "iron",
+    "Hg": "mercury",
+    "H": "hydrogen",
+    "K": "potassium",
+    "Li": "lithium",
+    "Mg": "magnesium",
+    "Mn": "manganese",
+    "Na": "sodium",
+    "Ni": "nickel",
+    "Pb": "lead",
+    "Zn": "zinc",
+}
+"""Symbols of elements that stand as ions, and what they are called."""
+
+_UNIT_SPELLINGS = {
+    "%": "% percent",
+    "kDa": "kDa KDa kD Kd kda kilodalton kilodaltons kilo-dalton",
+    "MDa": "MDa megadalton megadaltons",
+    "Da": "Da dalton daltons Dalton Daltons",
+    "degC": "°C degC oC",
+    "residues": "residue residues aa AA",
+    "bp": "bp nt nucleotide nucleotides",
+    "kb": "kb kbp",
+    "fold": "fold times",
+    "M": "M",
+    "mM": "mM",
+    "uM": "uM muM",
+    "nM": "nM",
+    "pM": "pM",
+    "g": "g gram grams",
+    "kg": "kg",
+    "mg": "mg",
+    "ug": "ug mug",
+    "ng": "ng",
+    "pg": "pg",
+    "l": "l L liter liters",
+    "ml": "ml mL",
+    "ul": "ul uL mul muL",
+    "nm": "nm",
+    "um": "um mum",
+    "mm": "mm",
+    "cm": "cm",
+    "s": "s sec second seconds",
+    "min": "min minute minutes",
+    "h": "h hr hrs hour hours",
+    "day": "d day days",
+    "week": "week weeks wk",
+    "month": "month months",
+    "year": "year years yr yrs",
+    "Hz": "Hz",
+    "kHz": "kHz",
+    "mV": "mV",
+    "V": "V",
+    "pS": "pS",
+    "kJ": "kJ",
+    "kcal": "kcal",
+    "A": "Å angstrom angstroms Angstrom",
+    "U": "U units IU",
+}
+UNITS = {spelling: unit for unit, spellings in _UNIT_SPELLINGS.items() for spelling in spellings.split()}
+UNITS |= {"per cent": "%", "° C": "degC", "degrees C": "degC", "degrees Celsius": "degC", "degree Celsius": "degC"}
+UNITS |= {f"amino{gap}acid{end}": "residues" for gap in " -" for end in ("", "s", " residue", " residues")}
+"""Spelling to canonical unit; Greek is spelled, so micro is ``mu`` or ``u``."""
