@@ -190,13 +190,13 @@ def _ungrounded(pair: _Pair, source: _Source) -> Problem | None:
         return Problem("ungrounded_name", f"{name!r} is not in the abstract")
     if number := missing_number(stated, evidence):
         return Problem("ungrounded_number", f"{number} is not in the abstract")
-    if left_out := min((stated.lemmas | stated.named | stated.rare) & evidence.excluded, default=None):
+    if left_out := min(stated.words & evidence.excluded, default=None):
         return Problem("ungrounded_name", f"{left_out!r} stands in a sentence that is no evidence")
-    lemmas = _claim(pair).lemmas
-    share = share_of(lemmas, evidence)
+    words = _claim(pair).words
+    share = share_of(words, evidence)
     if share < source.rules.grounding_share:
         limit = source.rules.grounding_share
-        return Problem("ungrounded_words", f"{share:.0%} of {len(lemmas)} content lemmas; at least {limit:.0%}")
+        return Problem("ungrounded_words", f"{share:.0%} of {len(words)} content words; at least {limit:.0%}")
     return None
 
 

@@ -17,6 +17,7 @@ _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝкмтвнАЕОРСУХІЈЅКМТВНαεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxijshdqwkmtbhAEOPCYXIJSKMTBHaeiknoptuxwABEZHIKMNOPTYX",
 )
+_ACCENT = re.compile("[\u0300-\u036f]")
 HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -41,5 +42,4 @@ def skeleton(text: str) -> str:
     """What a reader takes the letters for, lower case: look-alikes of Latin letters are those, accents go."""
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFKD", plain(text)).translate(_LOOK_ALIKES)
-    return "".join(letter for letter in text if not unicodedata.combining(letter)).lower()
+    return _ACCENT.sub("", unicodedata.normalize("NFKD", plain(text)).translate(_LOOK_ALIKES)).lower()

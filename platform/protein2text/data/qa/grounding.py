@@ -5,7 +5,8 @@ from functools import cached_property
 
 from protein2text.data.qa.hygiene import blemish
 from protein2text.data.qa.sentences import sentence_spans
-from protein2text.data.qa.terms import Number, Terms, stem, terms
+from protein2text.data.qa.lexicon import stem
+from protein2text.data.qa.terms import Number, Terms, terms
 
 
 @dataclass
@@ -40,8 +41,8 @@ def read_evidence(abstract: str) -> Evidence:
     """Read an abstract sentence by sentence."""
     evidence = Evidence()
     for start, end in sentence_spans(abstract):
-        found = terms(abstract[start:end], pieces=True)
-        words = found.lemmas | found.named | found.rare | found.pieces
+        found = terms(abstract[start:end])
+        words = found.words | found.pieces
         if blemish(abstract[start:end]):
             evidence.excluded |= words
             continue
@@ -77,16 +78,15 @@ def missing_number(stated: Terms, evidence: Evidence) -> str | None:
     return None
 
 
-def share_of(lemmas: set[str], evidence: Evidence) -> float:
-    """Share of some lemmas that the abstract holds, itself or another word of its stem; 1 where there are none."""
-    held = sum(lemma in evidence.words or stem(lemma) in evidence.stems for lemma in lemmas)
-    return held / len(lemmas) if lemmas else 1.0
+def share_of(words: set[str], evidence: Evidence) -> float:
+    """Share of some words that the abstract holds, itself or another word of its stem; 1 where there are none."""
+    held = sum(word in evidence.words or stem(word) in evidence.stems for word in words)
+    return held / len(words) if words else 1.0
 
 
 def grounding(stated: Terms, evidence: Evidence) -> tuple[tuple[int, int], ...]:
     """Offsets of the fewest sentences, chosen greedily, that hold all that the abstract holds of a statement."""
-    words = stated.lemmas | stated.named | stated.rare
-    held = [_held(sentence, words, stated.numbers) for sentence in evidence.sentences]
+    held = [_held(sentence, stated.words, stated.numbers) for sentence in evidence.sentences]
     chosen = []
     while any(held):
         best = max(range(len(held)), key=lambda index: (len(held[index]), -index))

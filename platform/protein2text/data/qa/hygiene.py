@@ -14,17 +14,17 @@ Finding = Literal["instruction", "encoded", "hidden_letters", "foreign_letters",
 _SCREEN = r"(?:instructions?|prompts?|directives?|commands?|guidelines|rules|above|prior|previous|earlier|preceding)"
 _PRODUCT = r"(?:answers?|questions?|responses?|repl(?:y|ies)|outputs?|completions?|pairs?|json)"
 _TASK = (
-    r"(?:answer|respond|reply|output|print|write|say|repeat|return|type|include|insert|append|emit|echo|generate|produce|"
-    r"add|mention|translate|decode|execute|pretend|reveal|disclose|obey|comply|ask)"
+    r"(?:answer|respond|reply|output|print|write|say|repeat|include|insert|append|emit|echo|generate|produce|mention|translate|"
+    r"decode|execute|pretend|reveal|disclose|obey|comply|ask)"
 )
 _START = (
-    r"(?:^|[.!?:;,\n()\[\]{}<>\"'`*#>-]\s*)"
-    r"(?:(?:please|now|then|instead|and|but|also|simply|just|always|only|next|so|kindly)[\s,]+)*"
+    r"(?:(?:^|[.!?:\n()\[\]{}<>\"'`*#>-]\s*)(?:(?:and|but|so|next|also|only)[\s,]+)*|"
+    r"\b(?:please|now|then|instead|simply|just|always|kindly)[\s,]+)"
 )
 _INSTRUCTION = re.compile(
     "|".join(
         (
-            rf"\b(?:ignor|disregard|forget|overrid|overrul|bypass|discard|supersed)\w*\b[^.]{{0,60}}\b{_SCREEN}\b",
+            rf"\b(?:ignor|disregard|forget|overrid|overrul|bypass)\w*\b[^.]{{0,60}}\b{_SCREEN}\b",
             r"\b(?:previous|prior|earlier|preceding|system|hidden|developer|my|new|updated|special|secret)\s+"
             r"(?:instruction|prompt|directive|command)s?\b",
             r"\b(?:instruction|prompt|directive|command|message|note)s?\s+(?:above|below|for|to)\s+(?:(?:the|an?|all|any)\s+)?"
@@ -33,13 +33,14 @@ _INSTRUCTION = re.compile(
             r"\b(?:ai|language|chat|instruct|generative)[\s-](?:model|assistant|bot|system|agent)s?\b",
             r"\b(?:chatgpt|gpt-?\d\w*|llms?|llama-?\d\w*|chatbots?|jailbreak\w*)\b",
             r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt)\s*:",
-            rf"{_START}(?:do not|don't|never)\s+{_TASK}\b",
+            rf"{_START}(?:(?:do not|don't)\s|never\s+{_TASK}\b)",
+            rf"(?:{_START}|;\s*)(?:answer|reply|print|say|write|pretend|obey|reveal|disclose|ignore|disregard|forget)\s",
             rf"{_START}{_TASK}\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|"
             r"everything|following|[\"'`:<\[])",
             rf"\b(?:every|each|all|any|the|first|last|next|final|only)\s+{_PRODUCT}\s+"
             r"(?:must|should|shall|will|is to|are to|ha(?:s|ve) to|needs? to)\b",
-            rf"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+{_TASK}\b",
-            rf"\b(?:in|to|into|with|of)\s+(?:every|each|all|any)\s+(?:of the\s+)?{_PRODUCT}\b",
+            r"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b",
+            r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b",
             r"\b(?:correct|right|only|expected|required|valid)\s+(?:answer|response|reply|output)\s+(?:to|is|must|for)\b",
         )
     )
@@ -51,7 +52,7 @@ _ADDRESS = re.compile(
 )
 _MARKUP = re.compile(
     r"""</?[a-z][a-z0-9:_-]*(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?>|<!--|-->|<!\[|<\?|<\||"""
-    r"&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|\*\*\w|\b__\w|\[/?inst\]|\{\{|\{%|\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
+    r"&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|(?<!\*)\*\*\w[^*]*\w\*\*(?!\*)|\b__\w|\[/?inst\]|\{\{|\{%|\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
 )
 _ENCODED = re.compile(
     r"[A-Za-z0-9+]{20,}={0,2}|[A-Za-z0-9+/]{10,}={1,2}(?!\w)|(?:%[0-9A-Fa-f]{2}){3,}|(?:\\[ux]\w{2,4}){2,}"
@@ -60,9 +61,9 @@ _CASE_TURN = re.compile(r"[a-z][A-Z]")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 _HIDDEN_RUN = re.compile(f"(?:{HIDDEN.pattern}){{3,}}|[\U000e0000-\U000e007f]")
 _FOREIGN = re.compile(
-    r"[^\x20-\x7e\n\u00a0-\u00ac\u00ae-\u017f\u0391-\u03c9\u03d1\u03d5\u03f5\u2000-\u200a\u2010-\u2015\u2018-\u201f"
+    r"[^\x20-\x7e\n\t\u00a0-\u00ac\u00ae-\u017f\u0391-\u03c9\u03d1\u03d5\u03f5\u2000-\u200a\u2010-\u2015\u2018-\u201f"
     r"\u2020-\u2022\u2026\u2028\u2029\u202f\u2030\u2032-\u2034\u205f\u2070-\u209c\u20ac\u2103\u2122\u2126\u212b"
-    r"\u2150-\u215e\u2190-\u21d5\u2200-\u22ff\u2a7d\u2a7e\u25a0-\u25ff\u3000\ufb00-\ufb06]"
+    r"\u2150-\u215e\u2190-\u21d5\u2200-\u22ff\u2a7d\u2a7e\u25a0-\u25ff\u27e8\u27e9\u3000\ufb00-\ufb06]"
 )
 """Anything but Latin and Greek letters, and the signs of mathematics and typography."""
 _MIXED = re.compile(
@@ -83,11 +84,9 @@ def poison(text: str) -> Finding | None:
 
 def blemish(text: str) -> Finding | None:
     """What makes one sentence of an abstract unfit as evidence, and a pair unfit for use."""
-    if not text.isascii():
-        if _FOREIGN.search(HIDDEN.sub("", text)):
-            return "foreign_letters"
-        if _MIXED.search(plain(text)):
-            return "foreign_letters"
+    visible = plain(text)
+    if _MIXED.search(visible) or (_FOREIGN.search(text) and _FOREIGN.search(visible)):
+        return "foreign_letters"
     lower = skeleton(text)
     if _ADDRESS.search(lower):
         return "address"
@@ -98,6 +97,8 @@ def dirt(text: str) -> Finding | None:
     """Anything at all that a generated text may not hold."""
     if HIDDEN.search(text):
         return "hidden_letters"
+    if _FOREIGN.search(text):
+        return "foreign_letters"
     return poison(text) or blemish(text)
 
 
@@ -105,7 +106,7 @@ def _is_encoded(text: str) -> bool:
     for run in _ENCODED.findall(text):
         if run.startswith(("%", "\\")) or _HEXADECIMAL.search(run):
             return True
-        turns = len(_CASE_TURN.findall(run))
-        if turns >= 2 and (run.endswith("=") or any(letter.isdigit() for letter in run)):
+        mixed = len(_CASE_TURN.findall(run)) >= 2 and (run.endswith("=") or any(letter.isdigit() for letter in run))
+        if mixed or run.endswith("=="):
             return True
     return False

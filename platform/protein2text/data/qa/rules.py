@@ -15,8 +15,8 @@ class QaRules(Config):
     """Pairs per passage; further ones are refused."""
     min_words: int = Field(default=3, ge=1)
     """Fewest words of a question and of an answer."""
-    grounding_share: float = Field(default=0.6, ge=0, le=1)
-    """Least share of the answer's content lemmas that the abstract holds."""
+    grounding_share: float = Field(default=0.5, ge=0, le=1)
+    """Least share of the content words of what a pair states that the abstract holds, compared by lemma and stem."""
     similarity: float = Field(default=0.8, ge=0.8, le=1)
     """Jaccard similarity of neighboring lemmas from which on two pairs are near duplicates; the index finds none below
     0.8."""

@@ -1,20 +1,23 @@
 """The words of a text as grounding compares them: numbers with units, named things, content lemmas."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from itertools import chain
+from typing import NamedTuple
 
-import simplemma
+from protein2text.data.qa.folding import fold
+from protein2text.data.qa.lexicon import CACHED_WORDS, classify, lemma
+from protein2text.data.qa.word_lists import IONS, NEGATIONS, NUMBER_WORDS, UNITS
 
-from protein2text.data.qa.folding import GREEK_NAMES, fold
-from protein2text.data.qa.word_lists import IONS, NEGATIONS, NUMBER_WORDS, ORDINARY, STOP_WORDS, UNITS
-
-_NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+_UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+_NUMBER = rf"[+-]?{_UNSIGNED}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _TOKEN = re.compile(
     rf"""(?<![A-Za-z0-9À-ſ])(?:
-      (?P<ec>(?:EC[\s:]*)?\d+\.(?:\d+|-)\.(?:\d+|-)\.(?:n?\d+|-)(?![\w]))
+      (?P<simple>[A-Za-z][a-z]+(?![A-Za-z0-9À-ſ/'+(-]))
+    | (?P<ec>(?:EC[\s:]*)?\d+\.(?:\d+|-)\.(?:\d+|-)\.(?:n?\d+|-)(?![\w]))
     | (?P<go>GO:\s?\d{{7}}\b)
     | (?P<ph>pH\s?(?:of|=)?\s?(?P<ph_value>{_NUMBER}))
     | (?P<ion>(?P<element>{"|".join(IONS)})(?P<charge>\(\d?[+-]\)|\d?\++|\d?-(?![\w(])|\((?:I{{1,3}}|IV|VI?)\)))
@@ -24,104 +27,88 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_SINGLE_NUMBER = re.compile(_NUMBER)
+_SINGLE_NUMBER = re.compile(rf"(?:(?<!\d)(?<!\d\s)[+-])?{_UNSIGNED}")
+_LABEL = re.compile(r"^ec[\s:]*|\s")
 _SPLIT = re.compile(r"[-/']")
-_SYMBOL = re.compile(r"(?=.*\d)(?=.*[A-Za-z])|.+[A-Z]")
-"""Letters with a digit, or a capital behind another letter: ``p53``, ``ATP``, ``mRNA``, ``CaM``."""
-_NAMED_ENDING = re.compile(r"(?:ase|in)s?$")
 _MAX_PARTS = 5
+_CHARGES = {"I": "1+", "II": "2+", "III": "3+", "IV": "4+", "V": "5+", "VI": "6+"}
 
-_SUFFIX = re.compile(
-    r"(?<=\w{4})(?:at(?:ions?|ing|ed|es?|ors?|ory|ive)|ions?|ing|ed|[eo]rs?|ments?|it(?:y|ies)|ive|ous|al(?:ly)?|ic|ly|es?|y|s)$"
-)
-
-Kind = Literal["stop", "content", "rare", "named", "symbol", "greek", "digits", "letter"]
 Number = tuple[str, str | None]
 """A value in canonical spelling and its unit."""
+
+
+class _Reading(NamedTuple):
+    """What one token adds to the terms of a text."""
+
+    lemmas: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()
+    numbers: tuple[Number, ...] = ()
+    sequence: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass
 class Terms:
     """What a text speaks of."""
 
-    numbers: set[Number] = field(default_factory=set)
-    named: set[str] = field(default_factory=set)
-    """EC numbers, GO ids, ions, symbols, Greek letters, and words in -ase and -in."""
-    rare: set[str] = field(default_factory=set)
-    """Lemmas of words of no dictionary: mostly names that do not look like any."""
-    lemmas: set[str] = field(default_factory=set)
+    lemmas: set[str]
     """Lemmas of the content words."""
-    sequence: list[str] = field(default_factory=list)
+    named: set[str]
+    """EC numbers, GO ids, ions, symbols, Greek letters, and words in -ase and -in."""
+    rare: set[str]
+    """Lemmas of words of no dictionary: mostly names that do not look like any."""
+    numbers: set[Number]
+    sequence: list[str]
     """Lemmas, named things and numbers in order, without stop words but with negations."""
-    pieces: set[str] = field(default_factory=set)
-    """Every way to read the compounds: ``TNF-alpha-induced`` holds ``tnfalpha``. Only where they are asked for."""
+    pieces: set[str]
+    """Every way to read the compounds: ``TNF-alpha-induced`` holds ``tnfalpha``."""
+
+    @property
+    def words(self) -> set[str]:
+        """All but numbers: content lemmas, named things, rare words."""
+        return self.lemmas | self.named | self.rare
 
     def __or__(self, other: "Terms") -> "Terms":
         return Terms(
-            self.numbers | other.numbers,
+            self.lemmas | other.lemmas,
             self.named | other.named,
             self.rare | other.rare,
-            self.lemmas | other.lemmas,
+            self.numbers | other.numbers,
             self.sequence + other.sequence,
             self.pieces | other.pieces,
         )
 
 
-@lru_cache(maxsize=1 << 16)
-def classify(part: str) -> tuple[str, Kind]:
-    """Canonical form and kind of a word without hyphens, Greek by name."""
-    lower = part.lower()
-    if lower in STOP_WORDS:
-        return lower, "stop"
-    if lower in GREEK_NAMES:
-        return lower, "greek"
-    if part.isdigit():
-        return part, "digits"
-    if len(part) == 1:
-        return lower, "letter"
-    if _SYMBOL.match(part):
-        return (lower[:-1] if part[-1] == "s" and part[-2].isupper() else lower), "symbol"
-    lemma = str(simplemma.lemmatize(lower, lang="en")).lower()
-    if lower in ORDINARY or lemma in ORDINARY:
-        return lemma, "content"
-    known = simplemma.is_known(lower, lang="en")
-    if not known and lemma == lower and lower.endswith("s") and not lower.endswith(("ss", "us", "is")):
-        lemma = lower[:-1]
-    return lemma, "named" if _NAMED_ENDING.search(lower) else "content" if known else "rare"
+def terms(text: str) -> Terms:
+    """Read a text, whatever it holds; Greek, dashes and compatibility forms are folded here."""
+    found = [_read(token) for token in _TOKEN.finditer(fold(text))]
+    flat = chain.from_iterable
+    return Terms(
+        lemmas=set(flat(reading.lemmas for reading in found)),
+        named=set(flat(reading.named for reading in found)),
+        rare=set(flat(reading.rare for reading in found)),
+        numbers=set(flat(reading.numbers for reading in found)),
+        sequence=list(flat(reading.sequence for reading in found)),
+        pieces=set(flat(reading.pieces for reading in found)),
+    )
 
 
-@lru_cache(maxsize=1 << 16)
-def stem(lemma: str) -> str:
-    """What words of one family share: ``regulate``, ``regulation`` and ``regulator`` are ``regul``."""
-    return _SUFFIX.sub("", lemma, count=1)
-
-
-def terms(text: str, *, pieces: bool = False) -> Terms:
-    """Read a text.
-
-    Args:
-        text: any; Greek, dashes and compatibility forms are folded here.
-        pieces: fill ``pieces``, which only evidence needs.
-    """
-    found = Terms()
-    for token in _TOKEN.finditer(fold(text)):
-        kind = token.lastgroup if token.lastgroup != "unit" else "numbers"
-        if kind == "word":
-            _add_word(found, token.group(), pieces)
-        elif kind == "numbers":
-            unit = UNITS.get(token["unit"]) if token["unit"] else None
-            for value in _SINGLE_NUMBER.findall(token["numbers"]):
-                _add_number(found, canonical_number(value), unit)
-        elif token["ph"]:
-            _add_number(found, canonical_number(token["ph_value"]), "pH")
-            found.pieces.add("ph")
-        elif token["element"]:
-            element = IONS[token["element"]]
-            _add_named(found, f"{element}({canonical_charge(token['charge'])})")
-            found.pieces.add(element)
-        else:
-            _add_named(found, re.sub(r"^ec|[\s:]", "", token.group().lower()))
-    return found
+def _read(token: re.Match[str]) -> _Reading:
+    kind = token.lastgroup
+    if kind in ("simple", "word"):
+        return _word(token.group())
+    if kind in ("numbers", "unit"):
+        unit = UNITS.get(token["unit"] or "")
+        return _number(*((canonical_number(value), unit) for value in _SINGLE_NUMBER.findall(token["numbers"])))
+    if kind == "ph":
+        return _number((canonical_number(token["ph_value"]), "pH"), pieces=("ph",))
+    if kind == "ion":
+        element = IONS[token["element"]]
+        name = f"{element}({canonical_charge(token['charge'])})"
+        return _Reading(named=(name,), sequence=(name,), pieces=(name, element))
+    name = _LABEL.sub("", token.group().lower())
+    return _Reading(named=(name,), sequence=(name,), pieces=(name, "ec", "go"))
 
 
 def canonical_number(value: str) -> str:
@@ -136,33 +123,35 @@ def canonical_number(value: str) -> str:
 def canonical_charge(charge: str) -> str:
     """``++``, ``(2+)``, ``2+`` and ``(II)`` are one charge."""
     charge = charge.strip("()")
-    roman = {"I": "1+", "II": "2+", "III": "3+", "IV": "4+", "V": "5+", "VI": "6+"}
-    if charge in roman:
-        return roman[charge]
-    sign = charge[-1]
     digits = charge.rstrip("+-") or str(len(charge))
-    return digits + sign
+    return _CHARGES.get(charge) or digits + charge[-1]
 
 
-def _add_number(found: Terms, value: str, unit: str | None) -> None:
-    found.numbers.add((value, unit))
-    found.sequence.append(f"{value} {unit}" if unit else value)
+def _number(*numbers: Number, pieces: tuple[str, ...] = ()) -> _Reading:
+    sequence = tuple(f"{value} {unit}" if unit else value for value, unit in numbers)
+    return _Reading(numbers=numbers, sequence=sequence, pieces=pieces)
 
 
-def _add_named(found: Terms, name: str) -> None:
-    found.named.add(name)
-    found.sequence.append(name)
-
-
-def _add_word(found: Terms, word: str, pieces: bool) -> None:
+@lru_cache(CACHED_WORDS)
+def _word(word: str) -> _Reading:
     lower = word.lower()
     if lower in NUMBER_WORDS:
-        _add_number(found, NUMBER_WORDS[lower], None)
-        return
+        return _number((NUMBER_WORDS[lower], None))
     if lower in NEGATIONS or lower.endswith("n't"):
-        found.sequence.append("not")
-        return
-    parts = [part for part in _SPLIT.split(word.removesuffix("'s")) if part] if not word.isalnum() else [word]
+        return _Reading(sequence=("not",))
+    parts = [part for part in _SPLIT.split(word.removesuffix("'s")) if part]
+    found: dict[str, list[str]] = {"lemmas": [], "named": [], "rare": []}
+    sequence = []
+    for kind, form in _forms(parts):
+        found[kind].append(form)
+        sequence.append(form)
+    return _Reading(
+        **{kind: tuple(forms) for kind, forms in found.items()}, sequence=tuple(sequence), pieces=_pieces(parts)
+    )
+
+
+def _forms(parts: list[str]) -> Iterator[tuple[str, str]]:
+    """Kind (a field of ``Terms``) and form of what a compound holds; symbols that stand together are one."""
     group: list[str] = []
     holds_symbol = False
     for part in [*parts, ""]:
@@ -171,25 +160,19 @@ def _add_word(found: Terms, word: str, pieces: bool) -> None:
             group.append(form)
             holds_symbol |= kind in ("symbol", "greek")
             continue
-        if group and (holds_symbol or len(group) > 1):
-            _add_named(found, "".join(group))
+        if holds_symbol or len(group) > 1:
+            yield "named", "".join(group)
         group, holds_symbol = [], False
-        if kind == "named":
-            _add_named(found, form)
-        elif kind in ("content", "rare"):
-            (found.lemmas if kind == "content" else found.rare).add(form)
-            found.sequence.append(form)
-    if pieces:
-        _add_pieces(found, parts)
+        if kind != "stop":
+            yield "lemmas" if kind == "content" else kind, form
 
 
-def _add_pieces(found: Terms, parts: list[str]) -> None:
+def _pieces(parts: list[str]) -> tuple[str, ...]:
+    """Parts as they are and by form, neighbors together; a word in capitals, as of a heading, also as a word."""
     forms = [classify(part)[0] for part in parts]
-    found.pieces.update(forms)
-    found.pieces.update(part.lower() for part in parts)
-    if len(parts) > 1:
-        for start in range(len(parts)):
-            for end in range(start + 2, min(len(parts), start + _MAX_PARTS) + 1):
-                found.pieces.add("".join(forms[start:end]))
-    elif parts and len(parts[0]) > 1 and parts[0].isupper():
-        found.lemmas.add(str(simplemma.lemmatize(parts[0].lower(), lang="en")).lower())
+    pieces = {*forms, *(part.lower() for part in parts)}
+    for start in range(len(parts)):
+        for end in range(start + 2, min(len(parts), start + _MAX_PARTS) + 1):
+            pieces.add("".join(forms[start:end]))
+    pieces |= {lemma(part.lower()) for part in parts if len(part) > 1 and part.isupper()}
+    return tuple(sorted(pieces))

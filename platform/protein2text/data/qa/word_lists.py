@@ -23,6 +23,19 @@ STOP_WORDS = frozenset(
 NEGATIONS = frozenset(_words("no not nor neither never none without cannot"))
 """They turn a statement round: no evidence is asked for them, but pairs that differ in one are no duplicates."""
 
+BEFORE_IT = STOP_WORDS | frozenset(
+    _words("""
+    role function effect activity process pathway mechanism reaction cell tissue organ organism species compartment location
+    place structure sequence domain family class kind type form level amount stage phase condition disease disorder
+    partner ligand substrate cofactor ion metal product target signal stress temperature ph ec dna rna mrna
+    act activate affect bind carry catalyze catalyse cause contain contribute control depend do encode express find
+    form happen help inhibit interact involve locate need occur play produce regulate require respond show take use work
+    human mouse mice bacteria plant yeast
+    heavy high large long low small strong different important main biological cellular molecular possible
+    """)
+)
+"""Words before ``it`` that it does not mean; behind any other it may stand for something else than the protein."""
+
 NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(_words("two three four five six seven eight nine ten eleven twelve"), start=2)

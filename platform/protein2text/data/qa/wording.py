@@ -3,11 +3,13 @@
 import re
 from typing import Literal
 
-from protein2text.data.qa.terms import classify
+from protein2text.data.qa.lexicon import classify
+from protein2text.data.qa.word_lists import BEFORE_IT, ORDINARY
 from protein2text.data.whole_text import closes
 
+_NO_ENZYME = "|".join(sorted(word for word in ORDINARY if word.endswith("ase")))
 _CLASS = (
-    r"(?:proteins?|polypeptides?|peptides?|enzymes?|receptors?|\w+ases?|channels?|transporters?|pumps?|carriers?|factors?|"
+    rf"(?:proteins?|polypeptides?|peptides?|enzymes?|receptors?|(?!(?:{_NO_ENZYME})s?\b)\w+ases?|channels?|transporters?|pumps?|carriers?|factors?|"
     r"regulators?|activators?|repressors?|inhibitors?|hormones?|cytokines?|chemokines?|antibod(?:y|ies)|antigens?|ligands?|"
     r"subunits?|isoforms?|homolog(?:ue)?s?|orthologs?|paralogs?|chaperones?|toxins?|adaptors?|scaffolds?|molecules?|genes?|"
     r"variants?|mutants?|histones?|motors?|cofactors?|sensors?)"
@@ -16,6 +18,13 @@ _EXPLICIT = re.compile(
     rf"\b(?i:this(?:\s+(?!of\b)[a-z][a-z-]*){{0,2}}?|the|these\s+two|both)\s+(?i:{_CLASS})(?!\w)(?!,?\s+\w*[A-Z0-9])"
 )
 _PRONOUN = re.compile(r"\b(?:it|its|itself)\b", re.IGNORECASE)
+_IMPERSONAL = re.compile(
+    r"\bit\s+(?:\w+ly\s+)?(?:necessary|possible|feasible|useful|better|worth\w*|time|safe|important|acceptable|reasonable|likely|true|"
+    r"advisable|justified|appropriate|beneficial|mandatory|sufficient|known|clear)\s+(?:to|that|for|if|whether)\b",
+    re.IGNORECASE,
+)
+_SETTING = re.compile(r"^(?:in|during|within|under|upon|after|before|at|among)\b[^,]*,")
+"""``In the liver, what is its role?``"""
 _INDEFINITE = re.compile(rf"\b(?:an?|any)\s+{_CLASS}(?!\w)", re.IGNORECASE)
 _WORD = re.compile(r"[\w-]+")
 _OTHER_SUBJECT = re.compile(
@@ -28,7 +37,7 @@ _ASKS_FOR_THINGS = re.compile(
 )
 _SOURCE = re.compile(
     r"\b(?:stud(?:y|ies|ied)|abstracts?|papers?|articles?|manuscripts?|publications?|authors?|researchers?|investigators?|"
-    r"scientists?|figures?|figs?\.|tables?|et\s+al|pubmed|pmids?|pmc\d*|passage|(?:the|this|given|provided)\s+(?:text|context|"
+    r"scientists?|figures?|figs?(?=\.)|tables?|et\s+al|pubmed|pmids?|pmc\d*|passage|(?:the|this|given|provided)\s+(?:text|context|"
     r"excerpt|document)|(?:our|these|the|recent|present)\s+(?:results|findings|data)|we|our|ours)\b",
     re.IGNORECASE,
 )
@@ -85,17 +94,20 @@ def refers(text: str) -> bool:
     """Whether a text speaks of the protein without its name (R5).
 
     It does with ``this ... protein`` (or enzyme, receptor: any class of protein), with ``the protein`` where no symbol
-    follows, and with ``it`` or ``its`` where no named thing stands before that these could mean.
+    follows, and with ``it`` or ``its`` where nothing stands before that these could mean instead.
     """
     if _EXPLICIT.search(text):
         return True
     pronoun = _PRONOUN.search(text)
-    return pronoun is not None and not any(_names_a_thing(word) for word in _WORD.findall(text[: pronoun.start()]))
+    if pronoun is None or _IMPERSONAL.match(text, pronoun.start()):
+        return False
+    before = _WORD.findall(_SETTING.sub("", text[: pronoun.start()].lower()))
+    return all(word in BEFORE_IT or classify(word)[0] in BEFORE_IT for word in before)
 
 
 def asks_about_protein(question: str, answer: str) -> bool:
     """Whether the question refers to the protein, or asks of any protein what the answer says of this one (R5)."""
-    return refers(question) or (_INDEFINITE.search(question) is not None and refers(answer))
+    return refers(question) or (_INDEFINITE.search(question) is not None and _mentions(answer))
 
 
 def other_subject(question: str, answer: str) -> str | None:
@@ -104,7 +116,7 @@ def other_subject(question: str, answer: str) -> str | None:
     It is the subject of an answer that never refers to the protein, though the question did not ask for a thing.
     """
     found = _OTHER_SUBJECT.match(answer)
-    if found is None or refers(answer) or not _names_a_thing(found["subject"]) or _ASKS_FOR_THINGS.search(question):
+    if found is None or _mentions(answer) or not _names_a_thing(found["subject"]) or _ASKS_FOR_THINGS.search(question):
         return None
     return found["subject"]
 
@@ -125,6 +137,11 @@ def evasion(answer: str) -> str | None:
     """Words by which an answer says that it is none (R8)."""
     found = _UNKNOWN.search(answer)
     return found.group() if found else None
+
+
+def _mentions(answer: str) -> bool:
+    """Whether an answer speaks of the protein at all: after a question about it, every ``it`` may mean it."""
+    return bool(_EXPLICIT.search(answer) or _PRONOUN.search(answer))
 
 
 def _names_a_thing(word: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 from protein2text.data.evidence import strip_evidence
 from protein2text.data.readers.entries import Place, checked_protein
 from protein2text.data.records import PLACEHOLDER, Message, Record, make_record
+from protein2text.data.whole_text import closes
 from protein2text.errors import UnusableRecord
 
 _ESCAPED_QUOTE = re.compile(r"""\\(['"])""")
-_PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 def parse(entry: dict[str, Any], place: Place) -> Record:
@@ -106,14 +106,7 @@ def _whole(text: str, record_id: str, place: str) -> None:
     """Refuse a text that is empty or was cut: a trailing backslash, or quotes and brackets that do not close."""
     if not text:
         raise UnusableRecord("empty_text", record_id, place, "no text", "one is needed", "Remove the record.")
-    open_brackets: list[str] = []
-    balanced = text.count('"') % 2 == 0
-    for letter in text:
-        if letter in _PAIRS.values():
-            open_brackets.append(letter)
-        elif letter in _PAIRS:
-            balanced &= bool(open_brackets) and open_brackets.pop() == _PAIRS[letter]
-    if text.endswith("\\") or open_brackets or not balanced:
+    if not closes(text):
         raise UnusableRecord(
             "truncated",
             record_id,
