@@ -133,7 +133,7 @@ def _not_one_question(pair: _Pair, source: _Source) -> Problem | None:
 
 def _dirty(pair: _Pair, source: _Source) -> Problem | None:
     """R16: no instruction, address, markup, encoded or hidden letters."""
-    finding = dirt(pair.question) or dirt(pair.answer)
+    finding = dirt(pair.both)
     return Problem(finding, f"question or answer: {finding.replace('_', ' ')}") if finding else None
 
 

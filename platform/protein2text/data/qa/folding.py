@@ -10,12 +10,17 @@ _NAMES = (
 GREEK = dict(zip("αβγδεζηθικλμνξοπρσςτυφχψω", _NAMES.split(), strict=True))
 GREEK_NAMES = frozenset(GREEK.values())
 
-_SPELLED = {ord(letter): name for letter, name in GREEK.items()}
-_SPELLED |= {ord(letter.upper()): name for letter, name in GREEK.items()}
-_PLAIN = str.maketrans({**dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("’‘′", "'"), **dict.fromkeys("“”″", '"')})
-_LOOK_ALIKES = str.maketrans(
-    "аеорсухіјѕһԁԛԝкмтвнАЕОРСУХІЈЅКМТВНαεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
-    "aeopcyxijshdqwkmtbhAEOPCYXIJSKMTBHaeiknoptuxwABEZHIKMNOPTYX",
+_SPELLED = GREEK | {letter.upper(): name for letter, name in GREEK.items()}
+_PLAIN = {**dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("’‘′", "'"), **dict.fromkeys("“”″", '"')}
+_LOOK_ALIKES = dict(
+    zip(
+        "аеорсухіјѕһԁԛԝкмтвнАЕОРСУХІЈЅКМТВНαεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+        "aeopcyxijshdqwkmtbhAEOPCYXIJSKMTBHaeiknoptuxwABEZHIKMNOPTYX",
+        strict=True,
+    )
+)
+_SPELLED_LETTERS, _PLAIN_LETTERS, _LOOK_ALIKE_LETTERS = (
+    re.compile(f"[{''.join(table)}]") for table in (_SPELLED, _PLAIN, _LOOK_ALIKES)
 )
 _ACCENT = re.compile("[\u0300-\u036f]")
 HIDDEN = re.compile(
@@ -29,17 +34,19 @@ def plain(text: str) -> str:
     """Compatibility forms (NFKC) without hidden letters, one kind of dash and of quotes; Greek and case stay."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", HIDDEN.sub("", text)).translate(_PLAIN)
+    text = unicodedata.normalize("NFKC", HIDDEN.sub("", text))
+    return _PLAIN_LETTERS.sub(lambda found: _PLAIN[found[0]], text)
 
 
 def fold(text: str) -> str:
     """``plain`` with Greek letters by name: ``TNF-α`` becomes ``TNF-alpha``. Case stays: it tells symbols apart."""
     text = plain(text)
-    return text if text.isascii() else text.translate(_SPELLED)
+    return text if text.isascii() else _SPELLED_LETTERS.sub(lambda found: _SPELLED[found[0]], text)
 
 
 def skeleton(text: str) -> str:
     """What a reader takes the letters for, lower case: look-alikes of Latin letters are those, accents go."""
     if text.isascii():
         return text.lower()
-    return _ACCENT.sub("", unicodedata.normalize("NFKD", plain(text)).translate(_LOOK_ALIKES)).lower()
+    text = _LOOK_ALIKE_LETTERS.sub(lambda found: _LOOK_ALIKES[found[0]], plain(text))
+    return _ACCENT.sub("", unicodedata.normalize("NFKD", text)).lower()

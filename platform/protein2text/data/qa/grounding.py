@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 from protein2text.data.qa.hygiene import blemish
-from protein2text.data.qa.sentences import sentence_spans
 from protein2text.data.qa.lexicon import stem
-from protein2text.data.qa.terms import Number, Terms, terms
+from protein2text.data.qa.sentences import sentence_spans
+from protein2text.data.qa.terms import Number, Terms, read
 
 
 @dataclass
@@ -15,7 +16,7 @@ class Sentence:
 
     span: tuple[int, int]
     words: set[str]
-    """Lemmas, named things, and every reading of compounds."""
+    """Every reading of compounds counts."""
     stems: set[str]
     numbers: set[Number]
 
@@ -40,13 +41,19 @@ class Evidence:
 def read_evidence(abstract: str) -> Evidence:
     """Read an abstract sentence by sentence."""
     evidence = Evidence()
+    spoiled = blemish(abstract) is not None
     for start, end in sentence_spans(abstract):
-        found = terms(abstract[start:end])
-        words = found.words | found.pieces
-        if blemish(abstract[start:end]):
-            evidence.excluded |= words
+        text = abstract[start:end]
+        found = read(text)
+        sentence = Sentence(
+            (start, end),
+            words=set(chain.from_iterable([reading.pieces for reading in found])),
+            stems=set(chain.from_iterable([reading.stems for reading in found])),
+            numbers=set(chain.from_iterable([reading.numbers for reading in found])),
+        )
+        if spoiled and blemish(text):
+            evidence.excluded |= sentence.words
             continue
-        sentence = Sentence((start, end), words, {stem(word) for word in words}, found.numbers)
         evidence.sentences.append(sentence)
         evidence.words |= sentence.words
         evidence.stems |= sentence.stems
@@ -86,7 +93,8 @@ def share_of(words: set[str], evidence: Evidence) -> float:
 
 def grounding(stated: Terms, evidence: Evidence) -> tuple[tuple[int, int], ...]:
     """Offsets of the fewest sentences, chosen greedily, that hold all that the abstract holds of a statement."""
-    held = [_held(sentence, stated.words, stated.numbers) for sentence in evidence.sentences]
+    words = [(word, stem(word)) for word in stated.words]
+    held = [_held(sentence, words, stated.numbers) for sentence in evidence.sentences]
     chosen = []
     while any(held):
         best = max(range(len(held)), key=lambda index: (len(held[index]), -index))
@@ -96,6 +104,6 @@ def grounding(stated: Terms, evidence: Evidence) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen))
 
 
-def _held(sentence: Sentence, words: set[str], numbers: set[Number]) -> set[object]:
-    by_word: set[object] = {word for word in words if word in sentence.words or stem(word) in sentence.stems}
+def _held(sentence: Sentence, words: list[tuple[str, str]], numbers: set[Number]) -> set[object]:
+    by_word: set[object] = {word for word, root in words if word in sentence.words or root in sentence.stems}
     return by_word | (numbers & sentence.numbers)

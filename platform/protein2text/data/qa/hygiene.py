@@ -13,43 +13,74 @@ Finding = Literal["instruction", "encoded", "hidden_letters", "foreign_letters",
 
 _SCREEN = r"(?:instructions?|prompts?|directives?|commands?|guidelines|rules|above|prior|previous|earlier|preceding)"
 _PRODUCT = r"(?:answers?|questions?|responses?|repl(?:y|ies)|outputs?|completions?|pairs?|json)"
-_TASK = (
-    r"(?:answer|respond|reply|output|print|write|say|repeat|include|insert|append|emit|echo|generate|produce|mention|translate|"
-    r"decode|execute|pretend|reveal|disclose|obey|comply|ask)"
-)
+_TASKS = (
+    "answer", "respond", "reply", "output", "print", "write", "say", "repeat", "include", "insert", "append", "emit", "echo",
+    "generate", "produce", "mention", "translate", "decode", "execute", "pretend", "reveal", "disclose", "obey", "comply", "ask",
+)  # fmt: skip
+_TASK = f"(?:{'|'.join(_TASKS)})"
 _START = (
     r"(?:(?:^|[.!?:\n()\[\]{}<>\"'`*#>-]\s*)(?:(?:and|but|so|next|also|only)[\s,]+)*|"
     r"\b(?:please|now|then|instead|simply|just|always|kindly)[\s,]+)"
 )
-_INSTRUCTION = re.compile(
-    "|".join(
+_INSTRUCTIONS = tuple(
+    (tuple(signs.split("|")), re.compile(pattern))
+    for signs, pattern in (
         (
+            "ignor|disregard|forget|overrid|overrul|bypass",
             rf"\b(?:ignor|disregard|forget|overrid|overrul|bypass)\w*\b[^.]{{0,60}}\b{_SCREEN}\b",
+        ),
+        (
+            "instruction|prompt|directive|command",
             r"\b(?:previous|prior|earlier|preceding|system|hidden|developer|my|new|updated|special|secret)\s+"
             r"(?:instruction|prompt|directive|command)s?\b",
+        ),
+        (
+            "instruction|prompt|directive|command|message|note",
             r"\b(?:instruction|prompt|directive|command|message|note)s?\s+(?:above|below|for|to)\s+(?:(?:the|an?|all|any)\s+)?"
             r"(?:ai|llm|language|model|assistant|generator|reader|system|bot|annotator)",
-            r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b",
+        ),
+        ("you", r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b"),
+        (
+            "model|assistant|bot|agent|system",
             r"\b(?:ai|language|chat|instruct|generative)[\s-](?:model|assistant|bot|system|agent)s?\b",
-            r"\b(?:chatgpt|gpt-?\d\w*|llms?|llama-?\d\w*|chatbots?|jailbreak\w*)\b",
-            r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt)\s*:",
-            rf"{_START}(?:(?:do not|don't)\s|never\s+{_TASK}\b)",
+        ),
+        ("gpt|llm|llama|chatbot|jailbreak", r"\b(?:chatgpt|gpt-?\d\w*|llms?|llama-?\d\w*|chatbots?|jailbreak\w*)\b"),
+        (
+            "system:|assistant:|user:|human:|ai:|model:|instruction:|instructions:|prompt:",
+            r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt):",
+        ),
+        ("do not|don't|never", rf"{_START}(?:(?:do not|don't)\s|never\s+{_TASK}\b)"),
+        (
+            "answer |reply |print |say |write |pretend |obey |reveal |disclose |ignore |disregard |forget ",
             rf"(?:{_START}|;\s*)(?:answer|reply|print|say|write|pretend|obey|reveal|disclose|ignore|disregard|forget)\s",
+        ),
+        (
+            "|".join(_TASKS),
             rf"{_START}{_TASK}\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|"
             r"everything|following|[\"'`:<\[])",
+        ),
+        (
+            "must|should|shall|will|is to|are to|has to|have to|need",
             rf"\b(?:every|each|all|any|the|first|last|next|final|only)\s+{_PRODUCT}\s+"
             r"(?:must|should|shall|will|is to|are to|ha(?:s|ve) to|needs? to)\b",
+        ),
+        (
+            "must|should|shall|has to|have to|need",
             r"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b",
-            r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b",
+        ),
+        ("every|each", r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b"),
+        (
+            "answer|response|reply|output",
             r"\b(?:correct|right|only|expected|required|valid)\s+(?:answer|response|reply|output)\s+(?:to|is|must|for)\b",
-        )
+        ),
     )
 )
-"""Over the skeleton: lower case, Latin."""
+"""Signs, of which one must stand in the text, and the pattern that then decides. Over the skeleton: lower case, Latin."""
+_ADDRESS_SIGNS = ("://", "www.", "mailto:", "javascript:", "data:", "doi:", "doi.org")
 _ADDRESS = re.compile(
-    r"\w+://|\bwww\.|\b(?:mailto|javascript|data):\w|[\w.+-]+@[\w-]+\.\w|\bdoi\s?:|\b10\.\d{4,}/|"
-    r"\b[a-z0-9-]{2,}\.(?:com|org|net|edu|gov|io|info|uk|de|eu|ch|jp|cn|fr)\b"
+    r"@[\w-]+\.\w|/10\.\d{4,}/|\b10\.\d{4,}/|\.(?:com|org|net|edu|gov|io|info|uk|de|eu|ch|jp|cn|fr)(?!\w)"
 )
+_MARKUP_SIGNS = re.compile(r"[<&`{\\$#*_>\[]")
 _MARKUP = re.compile(
     r"""</?[a-z][a-z0-9:_-]*(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?>|<!--|-->|<!\[|<\?|<\||"""
     r"&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|(?<!\*)\*\*\w[^*]*\w\*\*(?!\*)|\b__\w|\[/?inst\]|\{\{|\{%|\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
@@ -57,6 +88,7 @@ _MARKUP = re.compile(
 _ENCODED = re.compile(
     r"[A-Za-z0-9+]{20,}={0,2}|[A-Za-z0-9+/]{10,}={1,2}(?!\w)|(?:%[0-9A-Fa-f]{2}){3,}|(?:\\[ux]\w{2,4}){2,}"
 )
+_SHORTEST_CODE = 9
 _CASE_TURN = re.compile(r"[a-z][A-Z]")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 _HIDDEN_RUN = re.compile(f"(?:{HIDDEN.pattern}){{3,}}|[\U000e0000-\U000e007f]")
@@ -75,27 +107,33 @@ _MIXED = re.compile(
 
 def poison(text: str) -> Finding | None:
     """What makes a whole abstract untrustworthy: an instruction to a model, or a message that is encoded or hidden."""
-    if _HIDDEN_RUN.search(text):
+    if not text.isascii() and _HIDDEN_RUN.search(text):
         return "hidden_letters"
     if _is_encoded(text):
         return "encoded"
-    return "instruction" if _INSTRUCTION.search(skeleton(text)) else None
+    lower = skeleton(text)
+    for signs, pattern in _INSTRUCTIONS:
+        if any(map(lower.__contains__, signs)) and pattern.search(lower):
+            return "instruction"
+    return None
 
 
 def blemish(text: str) -> Finding | None:
     """What makes one sentence of an abstract unfit as evidence, and a pair unfit for use."""
     visible = plain(text)
-    if _MIXED.search(visible) or (_FOREIGN.search(text) and _FOREIGN.search(visible)):
+    if not visible.isascii() and _MIXED.search(visible):
+        return "foreign_letters"
+    if _FOREIGN.search(text) and _FOREIGN.search(visible):
         return "foreign_letters"
     lower = skeleton(text)
-    if _ADDRESS.search(lower):
+    if any(map(lower.__contains__, _ADDRESS_SIGNS)) or _ADDRESS.search(lower):
         return "address"
-    return "markup" if _MARKUP.search(lower) else None
+    return "markup" if _MARKUP_SIGNS.search(lower) and _MARKUP.search(lower) else None
 
 
 def dirt(text: str) -> Finding | None:
     """Anything at all that a generated text may not hold."""
-    if HIDDEN.search(text):
+    if not text.isascii() and HIDDEN.search(text):
         return "hidden_letters"
     if _FOREIGN.search(text):
         return "foreign_letters"
@@ -103,10 +141,9 @@ def dirt(text: str) -> Finding | None:
 
 
 def _is_encoded(text: str) -> bool:
-    for run in _ENCODED.findall(text):
-        if run.startswith(("%", "\\")) or _HEXADECIMAL.search(run):
-            return True
-        mixed = len(_CASE_TURN.findall(run)) >= 2 and (run.endswith("=") or any(letter.isdigit() for letter in run))
-        if mixed or run.endswith("=="):
-            return True
+    for run in filter(_ENCODED.search, (word for word in text.split() if len(word) >= _SHORTEST_CODE)):
+        for code in _ENCODED.findall(run):
+            mixed = len(_CASE_TURN.findall(code)) >= 2 and (code.endswith("=") or any(map(str.isdigit, code)))
+            if mixed or code.startswith(("%", "\\")) or code.endswith("==") or _HEXADECIMAL.search(code):
+                return True
     return False

@@ -26,13 +26,12 @@ class NameFinder:
     """The names of one protein, ready to be looked for."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._by_first: dict[str, list[_Name]] = {}
+        self._names: list[_Name] = []
         for name in sorted(set(names)):
             folded = fold(name).strip()
             atoms = tuple(_ATOM.findall(folded.lower()))
             if sum(map(len, atoms)) >= _MIN_LETTERS:
-                exact = folded if _is_symbol_and_word(folded) else None
-                self._by_first.setdefault(atoms[0], []).append(_Name(atoms, exact))
+                self._names.append(_Name(atoms, folded if _is_symbol_and_word(folded) else None))
 
     def find(self, text: str) -> str | None:
         """The first name that the text holds, as it is spelled there (Greek by name); None where there is none.
@@ -42,33 +41,36 @@ class NameFinder:
         folded = fold(text)
         lower = folded.lower()
         folded = folded if len(folded) == len(lower) else lower
-        atoms = [(found.group(), *found.span()) for found in _ATOM.finditer(lower)]
-        for place, (first, start, _) in enumerate(atoms):
-            candidates = self._by_first.get(first, []) + self._by_first.get(first.removesuffix("s"), [])
-            if candidates and (start == 0 or not lower[start - 1].isalnum()):
-                for name in candidates:
-                    end = _end(name.atoms, atoms[place : place + len(name.atoms)], lower)
-                    if end is not None and (
-                        name.exact is None or folded[start:end] in (name.exact, name.exact.upper())
-                    ):
-                        return folded[start:end]
-        return None
+        spans = [span for name in self._names if (span := _first(name, folded, lower))]
+        return folded[slice(*min(spans))] if spans else None
 
 
-def _end(name: tuple[str, ...], atoms: list[tuple[str, int, int]], text: str) -> int | None:
-    """Where a name that begins with these atoms of a text ends; None if it does not stand there. A plural counts."""
-    if len(atoms) < len(name):
-        return None
-    previous_end = atoms[0][1]
-    for number, (wanted, (atom, start, end)) in enumerate(zip(name, atoms, strict=True)):
-        plural = number == len(name) - 1 and atom == wanted + "s"
-        if (atom != wanted and not plural) or start - previous_end > _MAX_GAP or "." in text[previous_end:start]:
+def _first(name: _Name, folded: str, lower: str) -> tuple[int, int] | None:
+    """Where a name stands first."""
+    start = lower.find(name.atoms[0])
+    while start >= 0:
+        if start == 0 or not lower[start - 1].isalnum():
+            end = _end(name.atoms, lower, start)
+            if end is not None and (name.exact is None or folded[start:end] in (name.exact, name.exact.upper())):
+                return start, end
+        start = lower.find(name.atoms[0], start + 1)
+    return None
+
+
+def _end(atoms: tuple[str, ...], text: str, start: int) -> int | None:
+    """Where a name that begins here ends; None if it does not stand here. Its plural counts."""
+    end = start
+    for number, atom in enumerate(atoms):
+        found = _ATOM.search(text, end)
+        if found is None or found.start() - end > _MAX_GAP or "." in text[end : found.start()]:
             return None
-        previous_end = end
-    behind = text[previous_end : previous_end + 2]
-    if behind[:1] == "s" and not behind[1:].isalnum():
-        return previous_end + 1
-    return None if behind[:1].isalnum() else previous_end
+        is_last = number == len(atoms) - 1
+        if found[0] != atom and not (is_last and found[0] == atom + "s"):
+            return None
+        end = found.end()
+    if text[end : end + 1] == "s" and not text[end + 1 : end + 2].isalnum():
+        return end + 1
+    return None if text[end : end + 1].isalnum() else end
 
 
 def _is_symbol_and_word(name: str) -> bool:

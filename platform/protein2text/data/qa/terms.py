@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from protein2text.data.qa.folding import fold
-from protein2text.data.qa.lexicon import CACHED_WORDS, classify, lemma
+from protein2text.data.qa.lexicon import CACHED_WORDS, classify, lemma, stem
 from protein2text.data.qa.word_lists import IONS, NEGATIONS, NUMBER_WORDS, UNITS
 
 _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
@@ -37,7 +36,7 @@ Number = tuple[str, str | None]
 """A value in canonical spelling and its unit."""
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
     """What one token adds to the terms of a text."""
 
     lemmas: tuple[str, ...] = ()
@@ -46,27 +45,28 @@ class _Reading(NamedTuple):
     numbers: tuple[Number, ...] = ()
     sequence: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
+    """Every way to read a compound: ``TNF-alpha-induced`` holds ``tnfalpha``."""
+    stems: tuple[str, ...] = ()
+    """Stems of ``pieces``."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Terms:
     """What a text speaks of."""
 
-    lemmas: set[str]
+    lemmas: set[str] = field(default_factory=set)
     """Lemmas of the content words."""
-    named: set[str]
+    named: set[str] = field(default_factory=set)
     """EC numbers, GO ids, ions, symbols, Greek letters, and words in -ase and -in."""
-    rare: set[str]
+    rare: set[str] = field(default_factory=set)
     """Lemmas of words of no dictionary: mostly names that do not look like any."""
-    numbers: set[Number]
-    sequence: list[str]
-    """Lemmas, named things and numbers in order, without stop words but with negations."""
-    pieces: set[str]
-    """Every way to read the compounds: ``TNF-alpha-induced`` holds ``tnfalpha``."""
+    numbers: set[Number] = field(default_factory=set)
+    sequence: list[str] = field(default_factory=list)
+    """Words and numbers in order, and negations, which are no words otherwise."""
 
     @property
     def words(self) -> set[str]:
-        """All but numbers: content lemmas, named things, rare words."""
+        """All but numbers."""
         return self.lemmas | self.named | self.rare
 
     def __or__(self, other: "Terms") -> "Terms":
@@ -76,28 +76,36 @@ class Terms:
             self.rare | other.rare,
             self.numbers | other.numbers,
             self.sequence + other.sequence,
-            self.pieces | other.pieces,
         )
 
 
+def read(text: str) -> list[Reading]:
+    """Read a text, whatever it holds, token by token; Greek, dashes and compatibility forms are folded here."""
+    return [_read(token) for token in _TOKEN.finditer(fold(text))]
+
+
 def terms(text: str) -> Terms:
-    """Read a text, whatever it holds; Greek, dashes and compatibility forms are folded here."""
-    found = [_read(token) for token in _TOKEN.finditer(fold(text))]
-    flat = chain.from_iterable
-    return Terms(
-        lemmas=set(flat(reading.lemmas for reading in found)),
-        named=set(flat(reading.named for reading in found)),
-        rare=set(flat(reading.rare for reading in found)),
-        numbers=set(flat(reading.numbers for reading in found)),
-        sequence=list(flat(reading.sequence for reading in found)),
-        pieces=set(flat(reading.pieces for reading in found)),
-    )
+    """Read a text and gather what it speaks of."""
+    found = Terms()
+    for reading in read(text):
+        if not reading.sequence:
+            continue
+        found.sequence += reading.sequence
+        if reading.lemmas:
+            found.lemmas.update(reading.lemmas)
+        if reading.named:
+            found.named.update(reading.named)
+        if reading.rare:
+            found.rare.update(reading.rare)
+        if reading.numbers:
+            found.numbers.update(reading.numbers)
+    return found
 
 
-def _read(token: re.Match[str]) -> _Reading:
+def _read(token: re.Match[str]) -> Reading:
     kind = token.lastgroup
-    if kind in ("simple", "word"):
-        return _word(token.group())
+    if kind == "simple" or kind == "word":
+        return _word(token[0])
     if kind in ("numbers", "unit"):
         unit = UNITS.get(token["unit"] or "")
         return _number(*((canonical_number(value), unit) for value in _SINGLE_NUMBER.findall(token["numbers"])))
@@ -106,9 +114,8 @@ def _read(token: re.Match[str]) -> _Reading:
     if kind == "ion":
         element = IONS[token["element"]]
         name = f"{element}({canonical_charge(token['charge'])})"
-        return _Reading(named=(name,), sequence=(name,), pieces=(name, element))
-    name = _LABEL.sub("", token.group().lower())
-    return _Reading(named=(name,), sequence=(name,), pieces=(name, "ec", "go"))
+        return _named(name, element)
+    return _named(_LABEL.sub("", token[0].lower()), "ec", "go")
 
 
 def canonical_number(value: str) -> str:
@@ -127,26 +134,35 @@ def canonical_charge(charge: str) -> str:
     return _CHARGES.get(charge) or digits + charge[-1]
 
 
-def _number(*numbers: Number, pieces: tuple[str, ...] = ()) -> _Reading:
+def _number(*numbers: Number, pieces: tuple[str, ...] = ()) -> Reading:
     sequence = tuple(f"{value} {unit}" if unit else value for value, unit in numbers)
-    return _Reading(numbers=numbers, sequence=sequence, pieces=pieces)
+    return Reading(numbers=numbers, sequence=sequence, pieces=pieces, stems=pieces)
+
+
+def _named(*pieces: str) -> Reading:
+    """A named thing, and what else it may be called."""
+    return Reading(named=pieces[:1], sequence=pieces[:1], pieces=pieces, stems=tuple(stem(piece) for piece in pieces))
 
 
 @lru_cache(CACHED_WORDS)
-def _word(word: str) -> _Reading:
+def _word(word: str) -> Reading:
     lower = word.lower()
     if lower in NUMBER_WORDS:
         return _number((NUMBER_WORDS[lower], None))
     if lower in NEGATIONS or lower.endswith("n't"):
-        return _Reading(sequence=("not",))
+        return Reading(sequence=("not",))
     parts = [part for part in _SPLIT.split(word.removesuffix("'s")) if part]
     found: dict[str, list[str]] = {"lemmas": [], "named": [], "rare": []}
     sequence = []
     for kind, form in _forms(parts):
         found[kind].append(form)
         sequence.append(form)
-    return _Reading(
-        **{kind: tuple(forms) for kind, forms in found.items()}, sequence=tuple(sequence), pieces=_pieces(parts)
+    pieces = tuple(sorted(_pieces(parts)))
+    return Reading(
+        **{kind: tuple(forms) for kind, forms in found.items()},
+        sequence=tuple(sequence),
+        pieces=pieces,
+        stems=tuple(stem(piece) for piece in pieces),
     )
 
 
@@ -167,12 +183,11 @@ def _forms(parts: list[str]) -> Iterator[tuple[str, str]]:
             yield "lemmas" if kind == "content" else kind, form
 
 
-def _pieces(parts: list[str]) -> tuple[str, ...]:
+def _pieces(parts: list[str]) -> set[str]:
     """Parts as they are and by form, neighbors together; a word in capitals, as of a heading, also as a word."""
     forms = [classify(part)[0] for part in parts]
     pieces = {*forms, *(part.lower() for part in parts)}
     for start in range(len(parts)):
         for end in range(start + 2, min(len(parts), start + _MAX_PARTS) + 1):
             pieces.add("".join(forms[start:end]))
-    pieces |= {lemma(part.lower()) for part in parts if len(part) > 1 and part.isupper()}
-    return tuple(sorted(pieces))
+    return pieces | {lemma(part.lower()) for part in parts if len(part) > 1 and part.isupper()}
