@@ -17,7 +17,8 @@ from protein2text.data.qa.terms import terms
 from protein2text.data.qa.wording import yes_or_no
 
 BANDS, ROWS = 12, 5
-"""Of the locality-sensitive index: a pair of similarity 0.8 is missed once in 120 times, one of 0.9 in 50,000."""
+"""Of the locality-sensitive index, which finds likeness across proteins: one of 0.8 is missed once in 120 times, one of
+0.9 once in 50,000. Within a protein all are compared."""
 
 _WORD = re.compile(r"\w+")
 _MIX = np.frombuffer(hashlib.shake_128(b"bands").digest(BANDS * ROWS * 8), dtype="<u8").reshape(
@@ -98,6 +99,8 @@ class Duplicates:
         self._parent: list[int] = []
         """Of each text, one that it is a near duplicate of, or itself."""
         self._accessions: dict[str, int] = {}
+        self._texts_of: dict[tuple[int, int], list[int]] = {}
+        """Protein and facts to the texts that stand for it."""
         self._pairs: dict[int, str] = {}
         """Text and protein, in one number, to the pair that stays."""
 
@@ -115,17 +118,17 @@ class Duplicates:
         same = self._text_of.get(read.words)
         if same is not None and (first := self._pairs.get(_key(same, protein))):
             return Verdict("duplicate", f"the same as {first}", ())
+        own = self._alike(read, self._texts_of.get((protein, read.facts), ()))
+        if own:
+            share, text = own[0]
+            limit = f"below {self.rules.similarity:.0%} is another pair"
+            return Verdict("near_duplicate", f"{share:.0%} similar to {self._pairs[_key(text, protein)]}; {limit}", ())
         bands = self._bands(read.shingles)
-        near = [found for found in self._near(read, bands) if found[1] != same]
-        for share, text in near:
-            if first := self._pairs.get(_key(text, protein)):
-                limit = self.rules.similarity
-                return Verdict(
-                    "near_duplicate", f"{share:.0%} similar to {first}; below {limit:.0%} is another pair", ()
-                )
+        near = [text for _, text in self._alike(read, self._candidates(bands)) if text != same]
         text = self._remember(read, bands) if same is None else same
         self._pairs[_key(text, protein)] = pair_id
-        for _, other in near:
+        self._texts_of.setdefault((protein, read.facts), []).append(text)
+        for other in near:
             low, high = sorted((self._root(text), self._root(other)))
             self._parent[high] = low
         if same is not None:
@@ -146,20 +149,24 @@ class Duplicates:
         counted = ((pair_id, proteins[roots[key >> _PROTEIN_BITS]]) for key, pair_id in self._pairs.items())
         return {pair_id: count for pair_id, count in counted if count > self.rules.max_proteins}
 
-    def _near(self, read: Fingerprint, bands: list[int]) -> list[tuple[float, int]]:
-        """Similarity and number of every text that nearly equals one, the most similar first."""
+    def _candidates(self, bands: list[int]) -> set[int]:
+        """Texts that share a band, most of which are nearly alike."""
         candidates: set[int] = set()
         for band in bands:
             found = self._buckets.get(band, ())
             candidates.update((found,) if isinstance(found, int) else found)
-        near = []
-        for text in candidates:
+        return candidates
+
+    def _alike(self, read: Fingerprint, texts: Iterable[int]) -> list[tuple[float, int]]:
+        """Similarity and number of those texts that nearly equal one, the most similar first."""
+        alike = []
+        for text in texts:
             if self._facts[text] == read.facts:
                 other = memoryview(self._shingles[text]).cast("I")
                 share = similarity(read.shingles, other, len(other))
                 if share >= self.rules.similarity:
-                    near.append((share, text))
-        return sorted(near, key=lambda found: (-found[0], found[1]))
+                    alike.append((share, text))
+        return sorted(alike, key=lambda found: (-found[0], found[1]))
 
     def _bands(self, shingles: frozenset[int]) -> list[int]:
         self._minhash.clear()

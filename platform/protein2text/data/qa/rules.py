@@ -18,8 +18,8 @@ class QaRules(Config):
     grounding_share: float = Field(default=0.5, ge=0, le=1)
     """Least share of the content words of what a pair states that the abstract holds, compared by lemma and stem."""
     similarity: float = Field(default=0.8, ge=0.8, le=1)
-    """Jaccard similarity of neighboring lemmas from which on two pairs are near duplicates; the index finds none below
-    0.8."""
+    """Jaccard similarity of neighboring lemmas from which on two pairs are near duplicates; across proteins the index
+    would miss many below 0.8."""
     max_proteins: int = Field(default=5, ge=1)
     """The k of R15: a pair that stands for more proteins than this is flagged."""
     length_ratio: float = Field(default=2.0, gt=1)
