@@ -14,15 +14,15 @@ Finding = Literal["instruction", "encoded", "hidden_letters", "foreign_letters",
 _SCREEN = r"(?:instructions?|prompts?|directives?|commands?|guidelines|rules|above|prior|previous|earlier|preceding)"
 _PRODUCT = r"(?:answers?|questions?|responses?|repl(?:y|ies)|outputs?|completions?|pairs?|json)"
 _TASKS = (
-    "answer", "respond", "reply", "output", "print", "write", "say", "repeat", "include", "insert", "append", "emit", "echo",
-    "generate", "produce", "mention", "translate", "decode", "execute", "pretend", "reveal", "disclose", "obey", "comply", "ask",
-)  # fmt: skip
-_TASK = f"(?:{'|'.join(_TASKS)})"
-_START = (
-    r"(?:(?:^|[.!?:\n()\[\]{}<>\"'`*#>-]\s*)(?:(?:and|but|so|next|also|only)[\s,]+)*|"
-    r"\b(?:please|now|then|instead|simply|just|always|kindly)[\s,]+)"
+    "answer|respond|reply|output|print|write|say|repeat|include|insert|append|emit|echo|generate|produce|mention|translate|"
+    "decode|execute|pretend|reveal|disclose|obey|comply|ask"
 )
-_INSTRUCTIONS = tuple(
+_SHARP_TASKS = "answer|reply|print|say|write|pretend|obey|reveal|disclose|ignore|disregard|forget"
+"""What no sentence of science begins with, whatever follows."""
+_OPENING = frozenset(".!?:;()[]{}<>\"'`*#-\n")
+_OPENING_WORD = re.compile(r"\b(?:please|now|then|instead|simply|just|always|kindly)[\s,]*$")
+
+_ANYWHERE = tuple(
     (tuple(signs.split("|")), re.compile(pattern))
     for signs, pattern in (
         (
@@ -36,8 +36,8 @@ _INSTRUCTIONS = tuple(
         ),
         (
             "instruction|prompt|directive|command|message|note",
-            r"\b(?:instruction|prompt|directive|command|message|note)s?\s+(?:above|below|for|to)\s+(?:(?:the|an?|all|any)\s+)?"
-            r"(?:ai|llm|language|model|assistant|generator|reader|system|bot|annotator)",
+            r"\b(?:instruction|prompt|directive|command|message|note)s?\s+(?:above|below|for|to)\s+"
+            r"(?:(?:the|an?|all|any)\s+)?(?:ai|llm|language|model|assistant|generator|reader|system|bot|annotator)",
         ),
         ("you", r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b"),
         (
@@ -49,16 +49,6 @@ _INSTRUCTIONS = tuple(
             "system:|assistant:|user:|human:|ai:|model:|instruction:|instructions:|prompt:",
             r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt):",
         ),
-        ("do not|don't|never", rf"{_START}(?:(?:do not|don't)\s|never\s+{_TASK}\b)"),
-        (
-            "answer |reply |print |say |write |pretend |obey |reveal |disclose |ignore |disregard |forget ",
-            rf"(?:{_START}|;\s*)(?:answer|reply|print|say|write|pretend|obey|reveal|disclose|ignore|disregard|forget)\s",
-        ),
-        (
-            "|".join(_TASKS),
-            rf"{_START}{_TASK}\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|"
-            r"everything|following|[\"'`:<\[])",
-        ),
         (
             "must|should|shall|will|is to|are to|has to|have to|need",
             rf"\b(?:every|each|all|any|the|first|last|next|final|only)\s+{_PRODUCT}\s+"
@@ -66,7 +56,8 @@ _INSTRUCTIONS = tuple(
         ),
         (
             "must|should|shall|has to|have to|need",
-            r"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b",
+            r"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+"
+            r"(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b",
         ),
         ("every|each", r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b"),
         (
@@ -75,12 +66,17 @@ _INSTRUCTIONS = tuple(
         ),
     )
 )
-"""Signs, of which one must stand in the text, and the pattern that then decides. Over the skeleton: lower case, Latin."""
+"""Signs, of which one must stand in the text, and the pattern that then decides; over the skeleton."""
+_AT_AN_OPENING = re.compile(
+    rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|"
+    r"that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
+)
+"""Commands, where a sentence or clause begins."""
 _ADDRESS_SIGNS = ("://", "www.", "mailto:", "javascript:", "data:", "doi:", "doi.org")
 _ADDRESS = re.compile(
     r"@[\w-]+\.\w|/10\.\d{4,}/|\b10\.\d{4,}/|\.(?:com|org|net|edu|gov|io|info|uk|de|eu|ch|jp|cn|fr)(?!\w)"
 )
-_MARKUP_SIGNS = re.compile(r"[<&`{\\$#*_>\[]")
+_MARKUP_SIGNS = re.compile(r"<[a-z/!?|]|[&`{\\$#]|\*\*|__|-->|\[/?inst")
 _MARKUP = re.compile(
     r"""</?[a-z][a-z0-9:_-]*(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?>|<!--|-->|<!\[|<\?|<\||"""
     r"&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|(?<!\*)\*\*\w[^*]*\w\*\*(?!\*)|\b__\w|\[/?inst\]|\{\{|\{%|\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
@@ -111,11 +107,7 @@ def poison(text: str) -> Finding | None:
         return "hidden_letters"
     if _is_encoded(text):
         return "encoded"
-    lower = skeleton(text)
-    for signs, pattern in _INSTRUCTIONS:
-        if any(map(lower.__contains__, signs)) and pattern.search(lower):
-            return "instruction"
-    return None
+    return "instruction" if _instructs(skeleton(text)) else None
 
 
 def blemish(text: str) -> Finding | None:
@@ -138,6 +130,20 @@ def dirt(text: str) -> Finding | None:
     if _FOREIGN.search(text):
         return "foreign_letters"
     return poison(text) or blemish(text)
+
+
+def _instructs(text: str) -> bool:
+    for signs, pattern in _ANYWHERE:
+        if any(map(text.__contains__, signs)) and pattern.search(text):
+            return True
+    return any(_opens(text, command.start()) for command in _AT_AN_OPENING.finditer(text))
+
+
+def _opens(text: str, place: int) -> bool:
+    """Whether a sentence or clause begins here: at a stop or bracket, or after ``please``, ``now``, ``instead``."""
+    before = text[max(0, place - 30) : place]
+    bare = before.rstrip(" ")
+    return not bare or bare[-1] in _OPENING or _OPENING_WORD.search(bare) is not None
 
 
 def _is_encoded(text: str) -> bool:
