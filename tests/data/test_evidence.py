@@ -4,9 +4,12 @@ import csv
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from protein2text.data.evidence import function_text, strip_evidence
+from protein2text.data.parsing import cut_sources, parse_pieces
+from protein2text.data.readers.formats import detect
 
 
 def raw_functions(real_data: Path) -> list[str]:
@@ -47,6 +50,27 @@ def test_nothing_is_left_behind_in_491_real_texts_and_no_word_is_lost(real_data:
         assert not re.search(r"\s[.,;]|\.\.|;\s*\.|\s\s|\(\s*\)", text), text
         assert text.endswith(".")
         assert re.findall(r"[^\s.;]+", text) == words_without_references(raw)
+
+
+LEFT_BEHIND = re.compile(
+    r"PubMed|ECO:|\bRef\.|[{}]|by similarity|\((?:probable|potential)\)|FUNCTION:"  # references
+    r"|\s[.,;:!?)]|\(\s|\(\s*\)|\s\s|^\s|\s$|[.,;:][.,;]|\( *[,;.]|[,;] *\)",  # and holes where they stood
+    re.IGNORECASE,
+)
+
+
+def test_nothing_is_left_behind_by_any_reader_of_the_real_files(real_data: Path) -> None:
+    folder = real_data / "uniprot"
+    paths = [folder / "human_function.tsv", folder / "rest_entries.json"]
+    paths += sorted((folder / "flatfile").iterdir()) + sorted((folder / "xml").iterdir())
+    texts = []
+    for path in paths:
+        for piece in cut_sources(pa.Table.from_pylist([{"path": str(path), "format": detect(str(path))}])):
+            texts += [text for text in parse_pieces(piece, max_residues=100_000)["text"].to_pylist() if text]
+    assert len(texts) > 491 + 19 + 30
+    assert [(found.group(), text) for text in texts if (found := LEFT_BEHIND.search(text))] == []
+    for text in texts:
+        assert [text.count(letter) for letter in "(["] == [text.count(letter) for letter in ")]"], text
 
 
 def test_every_evidence_code_and_article_is_kept_as_metadata(real_data: Path) -> None:

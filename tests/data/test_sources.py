@@ -60,8 +60,9 @@ def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path
 
 
 def test_a_store_that_does_not_answer_is_named(website: str) -> None:
-    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/.*Check the address, the network"):
-        list(read_chunks("http://127.0.0.1:9/x.fasta"))
+    for read in (lambda url: list(read_chunks(url)), lambda url: expand([url])):
+        with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/.*Check the address, the network"):
+            read("http://127.0.0.1:9/x.fasta")
 
 
 def test_any_fsspec_store_can_be_read_but_one_that_lives_in_a_process_is_no_source() -> None:

@@ -114,3 +114,15 @@ def test_a_submitted_job_trains_where_the_package_is_not_installed(
     assert result["steps"] == 3
     assert (Path(result["model_dir"]) / "manifest.json").is_file()
     assert Path(result["model_dir"]).is_relative_to(tmp_path)
+
+
+def test_a_submitted_ingest_writes_a_corpus_on_the_cluster(cluster: Cluster, repository: Path, tmp_path: Path) -> None:
+    table = tmp_path / "proteins.tsv"
+    table.write_text("Entry\tFunction [CC]\tSequence\nP1\tFUNCTION: Binds.\tMKV\nP2\t\tMKL\n")
+    ingest = ["python", "jobs/ingest.py", str(table), "--output", str(tmp_path / "corpus")]
+    done = ray_job(["submit", f"--working-dir={repository}", "--", *ingest], cluster.address, cluster.environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
+    result = json.loads(line)
+    assert (result["records"], result["reasons"]) == (1, {"no_function": 1})
+    assert json.loads((tmp_path / "corpus" / "card.json").read_text())["checksum"] == result["checksum"]

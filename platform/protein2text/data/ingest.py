@@ -6,20 +6,19 @@ nodes did the parsing. Order is that of the sources. ``card.json`` is written la
 
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.data
 
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import cut_sources, parse_pieces
+from protein2text.data.ray_session import ray_data_in_order
+from protein2text.data.readers.entries import PIECE_BYTES
 from protein2text.data.readers.formats import detect
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.data.sources import expand, fingerprint, origin, short_names
@@ -28,12 +27,12 @@ from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
 logger = logging.getLogger(__name__)
 
-MIN_CPUS = 4
-"""Logical CPUs of a Ray started here: reading, cutting and parsing run at once and would wait for each other on two."""
 CUTTER_CPUS = 0.5
 """Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
-MAX_CUTTERS = 64
-"""Tasks that the files are dealt to for cutting, which is quick; a thousand small files need no thousand tasks."""
+CUTTER_BYTES, MAX_CUTTERS = 64 * 2**20, 64
+"""Files are dealt to so many tasks that each cuts about so much; a thousand small files need no thousand tasks."""
+BLOCK_BYTES = PIECE_BYTES // 2
+"""Ray joins smaller pieces up to this, and hands a whole one on as it is: a block of pieces is a task of parsing."""
 
 Progress = Callable[[dict[str, Any]], None]
 """Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
@@ -89,27 +88,16 @@ def ingest(
         files.append(str(fetch(uniprot, folder / "download", progress=progress)))
     if not files:
         raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
-    origins = [origin(path) for path in files]
     inputs = [
-        {"name": name, "format": detect(path), **fingerprint(path), **stated}
-        for name, path, stated in zip(short_names(files), files, origins, strict=True)
+        {"name": name, "format": detect(path), **fingerprint(path), **origin(path)}
+        for name, path in zip(short_names(files), files, strict=True)
     ]
     if (folder / "card.json").exists():
         return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
     _clear_half_corpus(folder)
-    tasks = [
-        {"path": path, "format": item["format"], "source": item["name"], "origin": json.dumps(stated)}
-        for path, item, stated in zip(files, inputs, origins, strict=True)
-    ]
     writer = CorpusWriter(folder)
-    with _ray_data_in_order():
-        outcomes = (
-            ray.data.from_items(tasks, override_num_blocks=min(len(tasks), MAX_CUTTERS))
-            .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
-            .repartition(target_num_rows_per_block=1)  # a piece is a task
-            .map_batches(partial(parse_pieces, max_residues=max_residues), batch_size=None, batch_format="pyarrow")
-        )
-        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
+    with ray_data_in_order(BLOCK_BYTES):
+        for table in _outcomes(files, inputs, max_residues).iter_batches(batch_format="pyarrow", batch_size=None):
             writer.add(table)
             if progress is not None:
                 counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
@@ -118,6 +106,26 @@ def ingest(
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
     return _summary(folder, card, time.monotonic() - started, False)
+
+
+def _outcomes(files: list[str], inputs: list[dict[str, Any]], max_residues: int) -> ray.data.Dataset:
+    """Every entry of the files as a record or a refusal (``parsing.OUTCOME_SCHEMA``), in order."""
+    of_file = ("release", "licence")
+    tasks = [
+        {
+            "path": path,
+            "format": item["format"],
+            "source": item["name"],
+            "origin": json.dumps({key: item[key] for key in of_file if key in item}),
+        }
+        for path, item in zip(files, inputs, strict=True)
+    ]
+    num_cutters = min(len(tasks), MAX_CUTTERS, 1 + sum(item["bytes"] for item in inputs) // CUTTER_BYTES)
+    return (
+        ray.data.from_items(tasks, override_num_blocks=num_cutters)
+        .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
+        .map_batches(partial(parse_pieces, max_residues=max_residues), batch_size=None, batch_format="pyarrow")
+    )
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
@@ -150,29 +158,6 @@ def _clear_half_corpus(folder: Path) -> None:
         path.unlink()
     if half:
         logger.warning("%s: removed %d shards of an ingest that did not finish", folder, len(half))
-
-
-@contextmanager
-def _ray_data_in_order() -> Iterator[None]:
-    """A running Ray (joined, or started and stopped here) whose datasets keep their order."""
-    started_here = not ray.is_initialized()
-    if started_here:
-        there = os.environ.get("RAY_ADDRESS")
-        ray.init(
-            address=there or "local",
-            num_cpus=None if there else max(MIN_CPUS, os.cpu_count() or 1),
-            include_dashboard=None if there else False,
-            log_to_driver=False,
-        )
-    context = ray.data.DataContext.get_current()
-    before = context.execution_options.preserve_order, context.enable_progress_bars
-    context.execution_options.preserve_order, context.enable_progress_bars = True, False
-    try:
-        yield
-    finally:
-        context.execution_options.preserve_order, context.enable_progress_bars = before
-        if started_here:
-            ray.shutdown()
 
 
 def _summary(folder: Path, card: dict[str, Any], seconds: float, already_done: bool) -> IngestSummary:

@@ -36,10 +36,10 @@ def cut_sources(batch: pa.Table) -> Iterator[pa.Table]:
 
     Args:
         batch: columns ``path`` (absolute, or a URL), ``format`` (a key of ``READERS``), ``source`` (what records call
-            it) and ``origin`` (JSON: release and licence of a download, else empty).
+            it) and ``origin`` (JSON: what the file says of all its records, like release and licence; or empty).
     """
     for task in batch.to_pylist():
-        of_file = {name: task[name] for name in ("format", "source", "origin")}
+        of_file = {name: task.get(name, "") for name in ("format", "source", "origin")}
         for piece in cut_file(task["path"], task["format"]):
             yield pa.Table.from_pylist([{**of_file, **piece._asdict()}], schema=PIECE_SCHEMA)
 
@@ -49,7 +49,11 @@ def parse_pieces(batch: pa.Table, *, max_residues: int) -> pa.Table:
     rows: list[dict[str, Any]] = []
     with _without_collector():
         for row in batch.to_pylist():
-            source, reader, of_file = row.pop("source"), READERS[row.pop("format")], _of_file(row.pop("origin"))
+            source, reader, of_file = (
+                row.pop("source"),
+                READERS[row.pop("format")],
+                json.loads(row.pop("origin") or "{}"),
+            )
             for entry in reader.entries(Piece(**row)):
                 rows.append(_outcome(reader, entry, Place(source, entry.place, max_residues), of_file))
         return pa.Table.from_pylist(rows, schema=OUTCOME_SCHEMA)
@@ -65,11 +69,6 @@ def _without_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _of_file(origin: str) -> dict[str, Any]:
-    """What a file says of all its records."""
-    return {key: value for key, value in json.loads(origin or "{}").items() if key in ("release", "licence")}
 
 
 def _outcome(reader: Reader, entry: Entry, place: Place, of_file: dict[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def _reaching(path: str) -> Iterator[None]:
         raise
 
 
-def _unreachable(path: str, error: Exception) -> ServiceError:
+def _unreachable(path: str, error: BaseException) -> ServiceError:
     remedy = "Check the address, the network, and this store's credentials in the environment"
     return ServiceError(path, f"{type(error).__name__}: {error}".rstrip("."), f"{remedy}.")
 
@@ -246,10 +246,16 @@ def _remote_files(source: str) -> list[str]:
         raise ConfigError(source, "source", "lives in this process only, where no worker sees it; write it to a file")
     with _reaching(source):
         store, name = _store(source)
-        if store.isfile(name):
-            return [source]
-        if not store.isdir(name):
+        try:
+            kind = store.info(name)["type"]  # not isfile(), to which a store that does not answer is a missing file
+        except FileNotFoundError as error:
+            cause = error.__cause__  # fsspec's web store calls everything that goes wrong a missing file
+            refused = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+            if cause and (refused or getattr(cause, "status", 404) != 404):
+                raise _unreachable(source, cause) from error
             return []
+        if kind == "file":
+            return [source]
         items = store.ls(name, detail=True)
         files = sorted(item["name"] for item in items if item["type"] == "file")
         return [store.unstrip_protocol(item) for item in files if not item.endswith(ORIGIN_SUFFIX)]

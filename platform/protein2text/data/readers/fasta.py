@@ -4,8 +4,6 @@ import io
 import re
 from collections.abc import Iterator
 
-from Bio.SeqIO.FastaIO import SimpleFastaParser
-
 from protein2text.data.readers.entries import Entry, Piece, Place, checked_protein, cut_after
 from protein2text.data.records import Record, make_record
 from protein2text.proteins import accession_of
@@ -29,6 +27,8 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
 
 def parse(raw: str, place: Place) -> Record:
     """One protein, its title kept as provenance."""
+    from Bio.SeqIO.FastaIO import SimpleFastaParser  # here: its import takes a worker longer than a thousand entries
+
     records = list(SimpleFastaParser(io.StringIO(raw)))  # type: ignore[no-untyped-call]
     title, sequence = records[0] if records else ("", "")
     protein = checked_protein(accession_of(title), sequence, place)

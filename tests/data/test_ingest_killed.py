@@ -1,0 +1,94 @@
+"""`protein2text data ingest` killed without warning, at any moment, and given again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from protein2text.data.corpus_writer import CorpusWriter
+from protein2text.data.parsing import cut_sources, parse_pieces
+from protein2text.data.records import iter_local, load_card
+from protein2text.errors import MissingFile
+
+LIMIT_S = 300
+
+
+def command(source: Path, output: Path) -> list[str]:
+    call = "from protein2text.cli import main; main()"
+    return [sys.executable, "-c", call, "data", "ingest", str(source), "--output", str(output), "--json"]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+
+def undisturbed(source: Path, output: Path) -> dict[str, Any]:
+    """The card that the steps of an ingest give one after the other, in this process."""
+    task = {"path": str(source), "format": "uniprot-flat", "source": source.name, "origin": ""}
+    writer = CorpusWriter(output)
+    for piece in cut_sources(pa.Table.from_pylist([task])):
+        writer.add(parse_pieces(piece, max_residues=4096))
+    return writer.finish([{"name": source.name}], max_residues=4096)
+
+
+def kill(source: Path, output: Path, after_s: float) -> bool:
+    """Start, and kill so long after the output folder was made; whether it was still at work."""
+    process = subprocess.Popen(
+        command(source, output), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + LIMIT_S
+    while not output.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(after_s)
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()
+    was_at_work = process.wait() == -9
+    _, alive = psutil.wait_procs(family, timeout=20)  # Ray's processes end with their driver
+    for member in alive:
+        member.kill()
+    return was_at_work
+
+
+def check(swissprot_like: ModuleType, folder: Path, *, num_entries: int, kills: int, within_s: float) -> None:
+    """Kill at random moments of a run, then let it finish, and compare."""
+    source, output = folder / "like.dat", folder / "killed"
+    told = swissprot_like.write_flat_file(source, num_entries, malformed=0.02)
+    expected = undisturbed(source, folder / "undisturbed")
+    rng = random.Random(num_entries)
+    for _ in range(kills):
+        if kill(source, output, rng.uniform(0.1, within_s)):
+            with pytest.raises(MissingFile, match="to its end"):
+                load_card(output)
+    done = subprocess.run(command(source, output), capture_output=True, text=True, timeout=LIMIT_S, env=environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    card = load_card(output)
+    for key in ("counts", "reasons", "funnel", "length_histogram", "checksum"):
+        assert card[key] == expected[key], key
+    assert json.loads(done.stdout.splitlines()[-1])["checksum"] == expected["checksum"]
+    ids = [[record["record_id"] for record in iter_local([corpus])] for corpus in (output, folder / "undisturbed")]
+    assert set(ids[0]) == set(ids[1])
+    assert len(ids[0]) == len(set(ids[0])) == told["records"]
+    left = {kind: sorted(path.name for path in (output / kind).iterdir()) for kind in ("records", "quarantine")}
+    assert left == card["shards"], "nothing of the killed runs is left"
+
+
+def test_a_kill_loses_and_doubles_nothing(swissprot_like: ModuleType, tmp_path: Path) -> None:
+    check(swissprot_like, tmp_path, num_entries=2000, kills=1, within_s=6.0)
+
+
+@pytest.mark.slow
+def test_five_kills_lose_and_double_nothing(swissprot_like: ModuleType, tmp_path: Path) -> None:
+    check(swissprot_like, tmp_path, num_entries=60_000, kills=5, within_s=15.0)
