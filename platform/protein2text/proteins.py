@@ -28,6 +28,7 @@ MAX_TEXT_BYTES = 100 * 2**20
 """Most text that is read at once; `protein2text data ingest` streams larger files."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_OTHER_LETTER = re.compile(f"[^{''.join(sorted(NUCLEOTIDES))}]")
 _UTF16_MAGIC = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -70,7 +71,7 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
         line, column = _place_of(_plain_lines(sequence), 0, position)
         raise InvalidResidue(record, position, foreign.group(), alphabet, line, column)
     residues = typed.upper()
-    if len(residues) >= NUCLEOTIDES_FROM and len(letters := set(residues)) >= 3 and letters <= NUCLEOTIDES:
+    if len(residues) >= NUCLEOTIDES_FROM and not _OTHER_LETTER.search(residues) and len(set(residues)) >= 3:
         raise NucleotideSequence(record, len(residues))
     if max_residues is not None and len(residues) > max_residues:
         raise SequenceTooLong(record, len(residues), max_residues)

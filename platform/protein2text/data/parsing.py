@@ -72,28 +72,26 @@ def _without_collector() -> Iterator[None]:
 
 
 def _outcome(reader: Reader, entry: Entry, place: Place, of_file: dict[str, Any]) -> dict[str, Any]:
-    refusal = {
-        "source": place.source,
-        "place": place.place,
-        "reason": entry.reason,
-        "value": entry.raw[:SHOWN],
-        "message": entry.problem,
-    }
     if entry.problem:
-        return refusal
+        return _refusal(entry, place, entry.problem, entry.reason)
     if "\ufffd" in entry.raw:
-        message = "The entry holds bytes that are not UTF-8 text, or U+FFFD, which stands for such."
-        return refusal | {"reason": "not_utf8", "message": message}
+        problem = "The entry holds bytes that are not UTF-8 text, or U+FFFD, which stands for such."
+        return _refusal(entry, place, problem, "not_utf8")
     try:
         record = reader.parse(entry.raw, place)
         if of_file:
             record["provenance"] = provenance_json(of_file | json.loads(record["provenance"] or "{}"))
         return {**record, "place": place.place, "content": _content(record)}
     except RecordError as error:
-        why = {"reason": error.reason, "value": error.value[:SHOWN], "message": str(error)}
-        return refusal | why | {"record": error.record}
+        shown = {"record": error.record, "value": error.value[:SHOWN]}
+        return _refusal(entry, place, str(error), error.reason) | shown
     except _MALFORMED as error:
-        return refusal | {"message": f"{type(error).__name__}: {error}"}
+        return _refusal(entry, place, f"{type(error).__name__}: {error}", "unreadable")
+
+
+def _refusal(entry: Entry, place: Place, message: str, reason: str) -> dict[str, Any]:
+    own = {"source": place.source, "place": place.place, "value": entry.raw[:SHOWN]}
+    return {**own, "reason": reason, "message": message}
 
 
 def _content(record: Record) -> bytes:
