@@ -26,6 +26,7 @@ from protein2text.cli_common import (
 )
 from protein2text.cli_data import data_app
 from protein2text.cli_encoder import encoder_app
+from protein2text.cli_literature import data_literature
 from protein2text.cli_predict import predict
 from protein2text.cli_record import record
 from protein2text.errors import MissingFile
@@ -45,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data_app.command("literature")(data_literature)
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
 app.command()(predict)

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from protein2text.data.uniprot_rest import Patience, fetch, retry_after_s
+from protein2text.data.patient_http import Patience, retry_after_s
+from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ServiceError
 
 HEADER = "Entry\tEntry Name\tFunction [CC]\tSequence"

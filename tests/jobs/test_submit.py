@@ -126,3 +126,21 @@ def test_a_submitted_ingest_writes_a_corpus_on_the_cluster(cluster: Cluster, rep
     result = json.loads(line)
     assert (result["records"], result["reasons"]) == (1, {"no_function": 1})
     assert json.loads((tmp_path / "corpus" / "card.json").read_text())["checksum"] == result["checksum"]
+
+
+def test_a_submitted_job_reads_literature(cluster: Cluster, repository: Path, tmp_path: Path) -> None:
+    header = "Entry\tProtein names\tGene Names\tOrganism\tSequence"
+    (tmp_path / "proteins.tsv").write_text(f"{header}\nP01308\tInsulin\tINS\tHomo sapiens (Human)\tMALWMRLLPLL\n")
+    meta = "<article-id pub-id-type='pmc'>7</article-id><permissions><license>CC BY</license></permissions>"
+    article = (
+        f"<article><front><article-meta>{meta}<abstract><p>On insulin.</p></abstract></article-meta></front></article>"
+    )
+    (tmp_path / "one.xml").write_text(article)
+    options = [f"--{name}={tmp_path / value}" for name, value in
+               (("proteins", "proteins.tsv"), ("articles", "one.xml"), ("output", "literature"))]  # fmt: skip
+    job = ["submit", f"--working-dir={repository}", "--", "python", "jobs/literature.py", *options]
+    done = ray_job(job, cluster.address, cluster.environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
+    assert json.loads(line)["passages"] == 1
+    assert (tmp_path / "literature" / "card.json").is_file()

@@ -33,15 +33,17 @@ class Passage(TypedDict):
     """One row; the fields of ``PASSAGE_SCHEMA``."""
 
     passage_id: str
-    """``PMC1234567.1:P01308``: article, its version, accession. Names one passage."""
+    """``PMC1234567.1:P01308``: article, its version, accession. Names one passage. A local article that states no PMC
+    id goes by its DOI or PubMed id: ``doi:10.1371/journal.pone.0008519:P01308``."""
     protein: ProteinEntry
     names: list[str]
     """Every name the protein is known by: recommended, alternative and short names, genes and their synonyms."""
     found: list[str]
     """Those of ``names`` that the abstract holds with token boundaries and that are not ambiguous; never empty."""
-    pmcid: str
-    """``PMC`` and digits."""
+    pmcid: str | None
+    """``PMC`` and digits; None for a local article that states none."""
     article_version: int
+    """From 1; 0 where a local article states none."""
     title: str
     abstract: str
     """Plain text of the article's own abstract, paragraphs and section titles separated by line breaks."""

@@ -84,6 +84,16 @@ class Record(TypedDict):
     provenance: str | None
 
 
+def protein_entry(protein: Protein) -> ProteinEntry:
+    """A protein as it is stored."""
+    return {
+        "accession": protein.accession,
+        "sequence": protein.sequence,
+        "length": len(protein),
+        "checksum": protein.checksum,
+    }
+
+
 def make_record(
     record_id: str,
     proteins: Sequence[Protein],
@@ -96,15 +106,7 @@ def make_record(
     provenance: dict[str, Any] | None = None,
 ) -> Record:
     """A record of checked proteins; ``provenance`` is stored as JSON without its empty fields."""
-    entries: list[ProteinEntry] = [
-        {
-            "accession": protein.accession,
-            "sequence": protein.sequence,
-            "length": len(protein),
-            "checksum": protein.checksum,
-        }
-        for protein in proteins
-    ]
+    entries = [protein_entry(protein) for protein in proteins]
     return {
         "record_id": record_id,
         "proteins": entries,

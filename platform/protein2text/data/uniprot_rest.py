@@ -2,15 +2,14 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from protein2text.data.patient_http import Patience, send
 from protein2text.data.records import write_json
 from protein2text.data.sources import ORIGIN_SUFFIX
 from protein2text.errors import ServiceError
@@ -21,33 +20,8 @@ SEARCH_URL = "https://rest.uniprot.org/uniprotkb/search"
 FIELDS = "accession,id,protein_name,gene_names,organism_name,length,cc_function,ec,sequence"
 PAGE_SIZE = 500
 """Entries a page; the service allows no more."""
-RETRIED = {429, 500, 502, 503, 504}
 LICENCE = "CC BY 4.0"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often and how long a request is tried again; each wait doubles the one before."""
-
-    attempts: int = 6
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 60.0
-    timeout_s: float = 60.0
-
-    def wait_s(self, attempt: int, asked_s: float | None) -> float:
-        """Pause after a failed attempt (counted from 0): what the service asked for, else the doubled wait."""
-        return min(self.longest_wait_s, asked_s if asked_s is not None else self.first_wait_s * 2**attempt)
-
-
-def retry_after_s(header: str) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or as a date (RFC 9110, section 10.2.3)."""
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())
+REMEDY = "Correct the query: www.uniprot.org/help/query-fields."
 
 
 @dataclass(frozen=True)
@@ -117,7 +91,7 @@ def _pages(
     origin: Origin | None = None
     num_entries = 0
     while page is not None:
-        answer = _get(client, page, patience)
+        answer = send(client, client.build_request("GET", page), patience, remedy=REMEDY)
         lines = [line.removesuffix("\r") for line in answer.text.removesuffix("\n").split("\n")]
         now = _origin(query, url, answer)
         if origin is None:
@@ -151,26 +125,3 @@ def _origin(query: str, url: str, answer: httpx.Response) -> Origin:
         raise ServiceError(str(answer.url), problem, "Check that this is UniProt's search service.")
     release, date = (answer.headers.get(f"x-uniprot-release{part}", "not stated") for part in ("", "-date"))
     return Origin(query, url, release, date, int(announced))
-
-
-def _get(client: httpx.Client, url: httpx.URL, patience: Patience) -> httpx.Response:
-    """One page, tried again while the failure may pass."""
-    problem = ""
-    for attempt in range(patience.attempts):
-        asked_s = None
-        try:
-            answer = client.get(url)
-        except httpx.TransportError as error:
-            problem = f"{type(error).__name__}: {error}"
-        else:
-            if answer.is_success:
-                return answer
-            problem = f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}"
-            if answer.status_code not in RETRIED:
-                raise ServiceError(str(url), problem, "Correct the query: www.uniprot.org/help/query-fields.")
-            asked_s = retry_after_s(answer.headers.get("retry-after", ""))
-        if attempt + 1 < patience.attempts:
-            pause_s = patience.wait_s(attempt, asked_s)
-            logger.warning("%s; attempt %d of %d, again in %.1f s", problem, attempt + 1, patience.attempts, pause_s)
-            time.sleep(pause_s)
-    raise ServiceError(str(url), f"{problem}, {patience.attempts} times", "Check the network, or try again later.")

@@ -11,6 +11,7 @@ from protein2text.data.qa.rules import QaRules
 from protein2text.proteins import ALPHABET
 
 _PMCID = re.compile(r"PMC[1-9]\d*")
+_OTHER_ID = re.compile(r"doi:10\.\S+|pmid:[1-9]\d*")
 _RESIDUES = re.compile(f"[{ALPHABET}]+")
 _LICENCE_VERSION = re.compile(r"\s\d.*$")
 
@@ -57,10 +58,13 @@ def _bad_sequence(passage: Passage) -> Problem | None:
 
 
 def _bad_article(passage: Passage, rules: QaRules) -> Problem | None:
-    """R14: the article has a PMC id, a licence that allows new texts, and was not retracted."""
+    """R14: the article has a PMC id, or a DOI or PubMed id where it states none, a licence that allows new texts, and
+    was not retracted."""
     pmcid, licence = passage["pmcid"], passage["licence"]
-    named = f"{pmcid}.{passage['article_version']}:{passage['protein']['accession']}"
-    if not _PMCID.fullmatch(pmcid) or passage["passage_id"] != named:
+    article, _, accession = passage["passage_id"].rpartition(":")
+    proper = _OTHER_ID.fullmatch(article) if pmcid is None else _PMCID.fullmatch(pmcid)
+    named = article if pmcid is None else f"{pmcid}.{passage['article_version']}"
+    if not proper or (article, accession) != (named, passage["protein"]["accession"]):
         return Problem("bad_pmcid", f"passage {passage['passage_id']!r} of article {pmcid!r}; PMC, digits, version")
     if passage["retracted"]:
         return Problem("retracted", f"{pmcid} was retracted")

@@ -1,0 +1,1 @@
+"""Literature: articles of PubMed Central, and which proteins their abstracts name."""
