@@ -2,19 +2,14 @@
 
     python benchmarks/qa_checks.py                                   210,000 pairs over 5,000 proteins
     python benchmarks/qa_checks.py --pairs 21000 --proteins 500      a tenth of it
-    python benchmarks/qa_checks.py --write FOLDER                    literature and generated texts, for `data qa` to check
 
 Prints processor seconds of ``check_generated`` and of ``Duplicates``, resident memory before and after, the share of
 pairs accepted, the reasons, and the floor: one regular expression that finds the words of the same texts, which any
 check must do at least. Rows are appended to ``results/qa_checks.csv``.
-
-What ``--write`` makes is a run of `protein2text data qa` whose generator has just finished: the command's second step
-(checks, duplicates, shards, card) begins at once.
 """
 
 import argparse
 import gc
-import json
 import re
 import sys
 import time
@@ -110,19 +105,16 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=210_000, help="generated pairs")
     parser.add_argument("--proteins", type=int, default=5_000, help="proteins they are about")
     parser.add_argument("--seed", type=int, default=0, help="of the world")
-    parser.add_argument("--write", type=Path, help="write FOLDER/literature and FOLDER/qa, texts included, and stop")
     arguments = parser.parse_args()
-    if arguments.write:
-        write_folders(arguments.write, world(arguments.pairs, arguments.proteins, arguments.seed))
-        return 0
     row = measure(arguments.pairs, arguments.proteins, arguments.seed)
     append("qa_checks", row)
+    together, megabytes = int(str(row["together_pairs_per_s"])), int(str(row["growth_bytes"])) / 2**20
     sys.stdout.write(
-        f"{row['together_pairs_per_s']:,} pairs/s of one core (target {TARGET:,}): {row['checks_pairs_per_s']:,} in the checks, "
+        f"{together:,} pairs/s of one core (target {TARGET:,}): {row['checks_pairs_per_s']:,} in the checks, "
         f"{row['duplicates_pairs_per_s']:,} in duplicates; finding words alone {row['floor_pairs_per_s']:,}. "
-        f"Memory grew by {int(str(row['growth_bytes'])) / 2**20:.0f} MiB\n"
+        f"Memory grew by {megabytes:.0f} MiB\n"
     )
-    return 0 if int(str(row["together_pairs_per_s"])) >= TARGET else 1
+    return 0 if together >= TARGET else 1
 
 
 if __name__ == "__main__":

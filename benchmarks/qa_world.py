@@ -17,25 +17,52 @@ PAIRS_PER_PASSAGE = 7
 DEFECT_SHARE, COPY_SHARE = 0.3, 0.05
 """Shares of pairs that have a defect, and that nearly repeat the pair before them."""
 
-_LIGANDS = "zinc Mg2+ Ca(2+) ATP GTP heme NADPH glucose cholesterol retinol heparin calmodulin ubiquitin FAD DNA RNA".split()  # noqa: SIM905
-_PROCESSES = (
-    "lipid metabolism", "cell migration", "DNA repair", "autophagy", "vesicle transport", "chromatin remodeling",
-    "insulin secretion", "angiogenesis", "neuronal differentiation", "ribosome biogenesis", "innate immunity", "apoptosis",
-    "calcium signaling", "bone resorption", "fatty acid oxidation", "spindle assembly", "mRNA splicing", "wound healing",
-)  # fmt: skip
-_PLACES = (
-    "nucleus", "cytosol", "mitochondrial matrix", "plasma membrane", "Golgi apparatus", "endoplasmic reticulum", "lysosome",
-    "peroxisome", "primary cilium", "nucleolus", "synaptic vesicle", "focal adhesion",
-)  # fmt: skip
-_TISSUES = (
-    "liver", "kidney", "skeletal muscle", "hippocampus", "retina", "spleen", "colon", "pancreatic islets", "bone marrow",
-    "adipose tissue", "lung epithelium", "testis", "placenta", "heart", "thymus", "cerebellum",
-)  # fmt: skip
-_DISEASES = (
-    "breast cancer", "type 2 diabetes", "Alzheimer disease", "glioblastoma", "cystic fibrosis", "rheumatoid arthritis",
-    "hepatocellular carcinoma", "muscular dystrophy", "retinitis pigmentosa", "chronic kidney disease", "epilepsy", "asthma",
-)  # fmt: skip
-_VERBS = ("activates", "inhibits", "stabilizes", "phosphorylates", "recruits", "ubiquitinates", "represses", "transports")
+
+def _listed(text: str) -> list[str]:
+    return [" ".join(item.split()) for item in text.split(",")]
+
+
+_LIGANDS = _listed(
+    """
+    zinc, Mg2+, Ca(2+), ATP, GTP, heme, NADPH, glucose, cholesterol, retinol, heparin, calmodulin, ubiquitin,
+    FAD, DNA, RNA
+    """
+)
+_PROCESSES = _listed(
+    """
+    lipid metabolism, cell migration, DNA repair, autophagy, vesicle transport, chromatin remodeling, insulin
+    secretion, angiogenesis, neuronal differentiation, ribosome biogenesis, innate immunity, apoptosis, calcium
+    signaling, bone resorption, fatty acid oxidation, spindle assembly, mRNA splicing, wound healing
+    """
+)
+_PLACES = _listed(
+    """
+    nucleus, cytosol, mitochondrial matrix, plasma membrane, Golgi apparatus, endoplasmic reticulum, lysosome,
+    peroxisome, primary cilium, nucleolus, synaptic vesicle, focal adhesion
+    """
+)
+_TISSUES = _listed(
+    """
+    liver, kidney, skeletal muscle, hippocampus, retina, spleen, colon, pancreatic islets, bone marrow, adipose
+    tissue, lung epithelium, testis, placenta, heart, thymus, cerebellum
+    """
+)
+_DISEASES = _listed(
+    """
+    breast cancer, type 2 diabetes, Alzheimer disease, glioblastoma, cystic fibrosis, rheumatoid arthritis,
+    hepatocellular carcinoma, muscular dystrophy, retinitis pigmentosa, chronic kidney disease, epilepsy, asthma
+    """
+)
+_VERBS = (
+    "activates",
+    "inhibits",
+    "stabilizes",
+    "phosphorylates",
+    "recruits",
+    "ubiquitinates",
+    "represses",
+    "transports",
+)
 _EFFECTS = ("impairs", "abolishes", "delays", "enhances", "reduces", "increases", "prevents", "accelerates")
 _METHODS = (
     "Here we examined {symbol} by immunoblotting, immunofluorescence and quantitative RT-PCR in {tissue} samples.",
@@ -50,15 +77,20 @@ _STATEMENTS = (
     ("Loss of {symbol} {effect} {process} by {percent}% in {tissue} within {count} hours.",
      "How does loss of this protein affect {process}?", "Its loss {effect} {process} by {percent}% in {tissue}."),
     ("Expression of {symbol} is elevated in patients with {disease} and correlates with poor survival.",
-     "Is this protein elevated in patients with {disease}?", "Yes, its expression is elevated and correlates with survival."),
+     "Is this protein elevated in patients with {disease}?",
+     "Yes, its expression is elevated and correlates with survival."),
     ("The {partner} promoter is repressed when {symbol} accumulates in the {place} under hypoxia.",
-     "What happens when this protein accumulates in the {place}?", "The {partner} promoter is repressed when it accumulates."),
+     "What happens when this protein accumulates in the {place}?",
+     "The {partner} promoter is repressed when it accumulates."),
     ("{symbol} forms a complex with {partner}, which requires {ligand} and an intact {count}-residue loop.",
-     "What does the complex of this protein with {partner} require?", "The complex requires {ligand} and an intact loop of it."),
+     "What does the complex of this protein with {partner} require?",
+     "The complex requires {ligand} and an intact loop of it."),
     ("Variants of {symbol} cause {disease} because {process} fails in the {tissue}.",
-     "Why do variants of this protein cause {disease}?", "They cause {disease} because {process} fails in the {tissue}."),
+     "Why do variants of this protein cause {disease}?",
+     "They cause {disease} because {process} fails in the {tissue}."),
     ("Deletion of {symbol} {effect} {process} in mice but does not affect {other}.",
-     "Does deletion of this protein affect {other}?", "No, its deletion {effect} {process} but does not affect {other}."),
+     "Does deletion of this protein affect {other}?",
+     "No, its deletion {effect} {process} but does not affect {other}."),
 )  # fmt: skip
 _DEFECTS = (
     lambda q, a, symbol: (q.replace("this protein", symbol), a),
@@ -95,7 +127,10 @@ def _work(number: int, protein: int, num_pairs: int, rng: random.Random, seed: i
     facts = [_facts(rng, symbol) for _ in range(7)]
     kinds = rng.sample(_STATEMENTS, 7)
     sentences = [statement.format(**fact) for (statement, _, _), fact in zip(kinds, facts, strict=True)]
-    opening = [f"Protein general {protein} ({symbol}) is a conserved regulator of {facts[0]['process']}.", *_method(rng, facts[0])]
+    opening = [
+        f"Protein general {protein} ({symbol}) is a conserved regulator of {facts[0]['process']}.",
+        *_method(rng, facts[0]),
+    ]
     passage: Passage = {
         "passage_id": f"PMC{number + 1}.1:{accession}",
         "protein": {
@@ -136,7 +171,7 @@ def _facts(rng: random.Random, symbol: str) -> dict[str, object]:
         "disease": rng.choice(_DISEASES),
         "verb": rng.choice(_VERBS),
         "effect": rng.choice(_EFFECTS),
-        "partner": f"{rng.choice('ABCDEFGHKLMNPRSTW')}{rng.choice('ABCDEFGHKLMNPRSTW')}{rng.choice('KLMNPX')}{rng.randrange(1, 60)}",
+        "partner": "".join(rng.choices("ABCDEFGHKLMNPRSTW", k=3)) + str(rng.randrange(1, 60)),
         "process": process,
         "other": other,
         "number": round(rng.uniform(0.1, 90), 1),

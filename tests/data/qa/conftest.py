@@ -17,12 +17,14 @@ SEQUENCE = (
     "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFSAGEGLYTHMKALRPDEDRLSPLHSVYVDQWDWE"
     * 3
 )
-ABSTRACT = """Background
-Asparagine synthetase A (AsnA) catalyses the ATP-dependent amidation of aspartate. The enzyme (EC 6.3.1.1) binds Mg2+ and \
-calcium at pH 7.5 and 37 °C, with a Km of 0.5 mM. AsnA forms a homodimer of two 37 kDa subunits.
-Results
-Loss of AsnA reduces growth of E. coli by 45% within 24 hours and activates NF-κB in host cells (GO:0004071). \
-In 1,200 isolates TNF-α was not induced."""
+ABSTRACT = (
+    "Background\n"
+    "Asparagine synthetase A (AsnA) catalyses the ATP-dependent amidation of aspartate. The enzyme (EC 6.3.1.1) binds "
+    "Mg2+ and calcium at pH 7.5 and 37 °C, with a Km of 0.5 mM. AsnA forms a homodimer of two 37 kDa subunits.\n"
+    "Results\n"
+    "Loss of AsnA reduces growth of E. coli by 45% within 24 hours and activates NF-κB in host cells (GO:0004071). In "
+    "1,200 isolates TNF-α was not induced."
+)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`data.qa.duplicates`: exact and near duplicates as comparing every pair with every other one finds them (R11, R15)."""
+"""`data.qa.duplicates`: what comparing every pair with every other one finds, exactly or nearly the same (R11, R15)."""
 
 import random
 from collections import defaultdict

@@ -18,8 +18,8 @@ EVIDENCE = read_evidence(ABSTRACT)
 @pytest.mark.parametrize(
     "text",
     [
-        "TNF-alpha", "TNFα", "IL2", "EC 6.3.1.1", "6.3.1.1", "magnesium", "Mg(2+)", "Mg++", "Ca2+", "kinase", "xylobioside",
-        "TNF-α-induced", "zinc-free", "glucose-fed",
+        "TNF-alpha", "TNFα", "IL2", "EC 6.3.1.1", "6.3.1.1", "magnesium", "Mg(2+)", "Mg++", "Ca2+", "kinase",
+        "xylobioside", "TNF-α-induced", "zinc-free", "glucose-fed",
     ],
 )  # fmt: skip
 def test_named_things_that_the_abstract_holds(text: str) -> None:
@@ -93,14 +93,14 @@ def test_grounding_is_the_fewest_sentences_that_hold_all() -> None:
 def test_real_conclusions_are_told_from_those_of_other_abstracts(pubmed_questions: list[dict[str, Any]]) -> None:
     """An expert's conclusion, which its abstract here does not hold, against the abstract and against a foreign one.
 
-    593 and 2 of 1,000 at the default share when this was written.
+    Of all 1,000, 661 and 2 had the default share when this was written.
     """
-    least = QaRules().grounding_share
-    evidence = [read_evidence("\n".join(item["CONTEXTS"])) for item in pubmed_questions]
-    stated = [terms(item["LONG_ANSWER"]) for item in pubmed_questions]
+    least, items = QaRules().grounding_share, pubmed_questions[::2]
+    evidence = [read_evidence("\n".join(item["CONTEXTS"])) for item in items]
+    stated = [terms(item["LONG_ANSWER"]) for item in items]
     own = [share_of(words.words, mine) >= least for words, mine in zip(stated, evidence, strict=True)]
     foreign = [share_of(words.words, evidence[number - 137]) >= least for number, words in enumerate(stated)]
-    assert sum(own) > 0.55 * len(own)
+    assert sum(own) > 0.6 * len(own)
     assert sum(foreign) < 0.01 * len(foreign)
 
 

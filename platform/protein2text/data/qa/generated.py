@@ -32,8 +32,8 @@ def read_pairs(text: str, rules: QaRules) -> Iterator[tuple[str, str, Problem | 
             yield *_shown(pair), problem
         else:
             over = Problem("too_many_pairs", f"pair {number}; at most {rules.max_pairs}")
-            texts = (" ".join(pair[key].split()) for key in ("question", "answer"))
-            yield *texts, over if number > rules.max_pairs else None
+            question, answer = (" ".join(pair[key].split()) for key in ("question", "answer"))
+            yield question, answer, over if number > rules.max_pairs else None
 
 
 def _once_each(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -68,8 +68,8 @@ _ANYWHERE = tuple(
 )
 """Signs, of which one must stand in the text, and the pattern that then decides; over the skeleton."""
 _AT_AN_OPENING = re.compile(
-    rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|"
-    r"that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
+    rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|"
+    rf"(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
 )
 """Commands, where a sentence or clause begins."""
 _ADDRESS_SIGNS = ("://", "www.", "mailto:", "javascript:", "data:", "doi:", "doi.org")

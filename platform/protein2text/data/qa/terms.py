@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from protein2text.data.qa.folding import fold
-from protein2text.data.qa.lexicon import CACHED_WORDS, classify, lemma, stem
+from protein2text.data.qa.lexicon import CACHED_WORDS, Kind, classify, lemma, stem
 from protein2text.data.qa.word_lists import IONS, NEGATIONS, NUMBER_WORDS, UNITS
 
 _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
@@ -152,22 +152,20 @@ def _word(word: str) -> Reading:
     if lower in NEGATIONS or lower.endswith("n't"):
         return Reading(sequence=("not",))
     parts = [part for part in _SPLIT.split(word.removesuffix("'s")) if part]
-    found: dict[str, list[str]] = {"lemmas": [], "named": [], "rare": []}
-    sequence = []
-    for kind, form in _forms(parts):
-        found[kind].append(form)
-        sequence.append(form)
+    forms = list(_forms(parts))
     pieces = tuple(sorted(_pieces(parts)))
     return Reading(
-        **{kind: tuple(forms) for kind, forms in found.items()},
-        sequence=tuple(sequence),
+        lemmas=tuple(form for kind, form in forms if kind == "content"),
+        named=tuple(form for kind, form in forms if kind == "named"),
+        rare=tuple(form for kind, form in forms if kind == "rare"),
+        sequence=tuple(form for _, form in forms),
         pieces=pieces,
         stems=tuple(stem(piece) for piece in pieces),
     )
 
 
-def _forms(parts: list[str]) -> Iterator[tuple[str, str]]:
-    """Kind (a field of ``Terms``) and form of what a compound holds; symbols that stand together are one."""
+def _forms(parts: list[str]) -> Iterator[tuple[Kind, str]]:
+    """Kind (content, named or rare) and form of what a compound holds; symbols that stand together are one."""
     group: list[str] = []
     holds_symbol = False
     for part in [*parts, ""]:
@@ -180,7 +178,7 @@ def _forms(parts: list[str]) -> Iterator[tuple[str, str]]:
             yield "named", "".join(group)
         group, holds_symbol = [], False
         if kind != "stop":
-            yield "lemmas" if kind == "content" else kind, form
+            yield kind, form
 
 
 def _pieces(parts: list[str]) -> set[str]:

@@ -25,9 +25,9 @@ NEGATIONS = frozenset(_words("no not nor neither never none without cannot"))
 
 BEFORE_IT = STOP_WORDS | frozenset(
     _words("""
-    role function effect activity process pathway mechanism reaction cell tissue organ organism species compartment location
-    place structure sequence domain family class kind type form level amount stage phase condition disease disorder
-    partner ligand substrate cofactor ion metal product target signal stress temperature ph ec dna rna mrna
+    role function effect activity process pathway mechanism reaction cell tissue organ organism species compartment
+    location place structure sequence domain family class kind type form level amount stage phase condition
+    disease disorder partner ligand substrate cofactor ion metal product target signal stress temperature ph ec dna rna mrna
     act activate affect bind carry catalyze catalyse cause contain contribute control depend do encode express find
     form happen help inhibit interact involve locate need occur play produce regulate require respond show take use work
     human mouse mice bacteria plant yeast
