@@ -27,6 +27,7 @@ from protein2text.data.qa.names import NameFinder
         ("CAT", "the CAT gene"),
         ("Rest", "REST is bound"),
         ("AsnA", "(AsnA)"),
+        ("Membrane protein 7", "the membrane protein 7"),
         ("14-3-3 protein sigma", "14-3-3 protein σ"),
     ],
 )
@@ -54,6 +55,8 @@ def test_found(name: str, text: str) -> None:
         ("-", "a-b"),
         ("Tau", "Taurine"),
         ("AsnA", "as n a"),
+        ("Protein", "What does this protein bind?"),
+        ("Putative membrane protein", "Is this a putative membrane protein?"),
         ("E1", "It is type E. 1 of them"),
     ],
 )

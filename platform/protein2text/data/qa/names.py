@@ -7,6 +7,7 @@ from typing import NamedTuple
 import simplemma
 
 from protein2text.data.qa.folding import GREEK_NAMES, fold
+from protein2text.data.qa.word_lists import GENERIC_NAME_WORDS
 
 _GREEK = "|".join(sorted(GREEK_NAMES, key=len, reverse=True))
 _ATOM = re.compile(rf"{_GREEK}|\d+|[^\W\d_]+?(?=\d|_|\W|$|{_GREEK})")
@@ -23,14 +24,14 @@ class _Name(NamedTuple):
 
 
 class NameFinder:
-    """The names of one protein, ready to be looked for."""
+    """The names of one protein, ready to be looked for; a name of generic words alone (``Membrane protein``) is none."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: list[_Name] = []
         for name in sorted(set(names)):
             folded = fold(name).strip()
             atoms = tuple(_ATOM.findall(folded.lower()))
-            if sum(map(len, atoms)) >= _MIN_LETTERS:
+            if sum(map(len, atoms)) >= _MIN_LETTERS and not GENERIC_NAME_WORDS.issuperset(atoms):
                 self._names.append(_Name(atoms, folded if _is_symbol_and_word(folded) else None))
 
     def find(self, text: str) -> str | None:

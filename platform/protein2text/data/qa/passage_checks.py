@@ -78,7 +78,7 @@ def _bad_article(passage: Passage, rules: QaRules) -> Problem | None:
 
 def _poisoned(passage: Passage) -> Problem | None:
     """R16: the abstract does not speak to a model and hides no letters. The message does not repeat what it says."""
-    finding = poison(passage["abstract"]) or poison(passage["title"])
+    finding = poison(passage["abstract"])
     return Problem("poisoned_abstract", f"{passage['pmcid']}: {finding.replace('_', ' ')}") if finding else None
 
 

@@ -26,12 +26,12 @@ NEGATIONS = frozenset(_words("no not nor neither never none without cannot"))
 BEFORE_IT = STOP_WORDS | frozenset(
     _words("""
     role function effect activity process pathway mechanism reaction cell tissue organ organism species compartment
-    location place structure sequence domain family class kind type form level amount stage phase condition
-    disease disorder partner ligand substrate cofactor ion metal product target signal stress temperature ph ec dna rna mrna
+    location place structure sequence domain family class kind type form level amount stage phase condition disease
+    disorder partner ligand substrate cofactor ion metal product target signal stress temperature ph ec dna rna mrna
     act activate affect bind carry catalyze catalyse cause contain contribute control depend do encode express find
-    form happen help inhibit interact involve locate need occur play produce regulate require respond show take use work
-    human mouse mice bacteria plant yeast
-    heavy high large long low small strong different important main biological cellular molecular possible
+    form happen help inhibit interact involve locate need occur play produce regulate require respond show take use
+    work human mouse mice bacteria plant yeast heavy high large long low small strong different important main
+    biological cellular molecular possible
     """)
 )
 """Words before ``it`` that it does not mean; behind any other it may stand for something else than the protein."""
@@ -72,6 +72,15 @@ IONS = {
     "Zn": "zinc",
 }
 """Symbols of elements that stand as ions, and what they are called."""
+
+GENERIC_NAME_WORDS = frozenset(
+    _words("""
+    protein polyprotein peptide polypeptide enzyme receptor channel transporter factor kinase gene precursor putative
+    probable possible predicted hypothetical uncharacterized unknown conserved membrane transmembrane secreted
+    nuclear cytoplasmic mitochondrial ribosomal viral like family member domain containing fragment
+    """)
+)
+"""A name made of these tells no protein from another."""
 
 _UNIT_SPELLINGS = {
     "%": "% percent",
