@@ -113,8 +113,11 @@ class Duplicates:
             question: as accepted by ``check_generated``.
             answer: likewise.
         """
+        return self.compare(pair_id, accession, fingerprint(question, answer))
+
+    def compare(self, pair_id: str, accession: str, read: Fingerprint) -> Verdict:
+        """Like ``add``, with a pair that another process may have read."""
         protein = self._accessions.setdefault(accession, len(self._accessions))
-        read = fingerprint(question, answer)
         same = self._text_of.get(read.words)
         if same is not None and (first := self._pairs.get(_key(same, protein))):
             return Verdict("duplicate", f"the same as {first}", ())

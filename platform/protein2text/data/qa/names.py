@@ -24,7 +24,7 @@ class _Name(NamedTuple):
 
 
 class NameFinder:
-    """The names of one protein, ready to be looked for; a name of generic words alone (``Membrane protein``) is none."""
+    """The names of one protein, ready to be looked for; one of generic words alone (``Membrane protein``) is none."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: list[_Name] = []
