@@ -1,7 +1,6 @@
 """`data.qa.duplicates`: what comparing every pair with every other one finds, exactly or nearly the same (R11, R15)."""
 
 import random
-from collections import defaultdict
 from itertools import combinations
 from typing import Any
 
@@ -173,15 +172,15 @@ def test_similarity_is_that_of_sets() -> None:
     assert similarity(frozenset({1}), [2], 1) == 0.0
 
 
-def test_words_in_common_do_not_make_one_bucket_of_everything() -> None:
-    """A question that all ask: the index must still tell their answers apart, else time grows with the square."""
+@pytest.mark.parametrize(
+    "form", ["It is {} that this protein is made of.", "The {} promoter is repressed when it is near."]
+)
+def test_answers_of_one_form_do_not_share_a_bucket(form: str) -> None:
+    """Else time would grow with the square of the pairs."""
     rng = random.Random(3)
-    words = [f"{a}{b}{c}{d}" for a in "bdfgklmn" for b in "aeiou" for c in "lmnrst" for d in "aeiou"]
     duplicates = Duplicates(RULES)
-    sizes: dict[int, int] = defaultdict(int)
     for number in range(400):
-        answer = " ".join(rng.choices(words, k=14))
-        duplicates.add(str(number), f"P{number}", "What is the function of this protein?", answer)
-    for found in duplicates._buckets.values():
-        sizes[1 if isinstance(found, int) else len(found)] += 1
-    assert max(sizes) < 40
+        words = " ".join("".join(rng.choices("bdfgklmnprst", k=4)) for _ in range(3))
+        filler = words if "made" in form else f"{words[:3].upper()}{number}"
+        duplicates.add(str(number), f"P{number}", "What is the function of this protein?", form.format(filler))
+    assert max(1 if isinstance(found, int) else len(found) for found in duplicates._buckets.values()) < 5

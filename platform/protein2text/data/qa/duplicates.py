@@ -126,7 +126,7 @@ class Duplicates:
             share, text = own[0]
             limit = f"below {self.rules.similarity:.0%} is another pair"
             return Verdict("near_duplicate", f"{share:.0%} similar to {self._pairs[_key(text, protein)]}; {limit}", ())
-        bands = self._bands(read.shingles)
+        bands = self._bands(read)
         near = [text for _, text in self._alike(read, self._candidates(bands)) if text != same]
         text = self._remember(read, bands) if same is None else same
         self._pairs[_key(text, protein)] = pair_id
@@ -171,11 +171,13 @@ class Duplicates:
                     alike.append((share, text))
         return sorted(alike, key=lambda found: (-found[0], found[1]))
 
-    def _bands(self, shingles: frozenset[int]) -> list[int]:
+    def _bands(self, read: Fingerprint) -> list[int]:
+        """Keys of the index. They hold the facts: else thousands of answers of one form would share a bucket."""
         self._minhash.clear()
-        self._minhash.update_batch(sorted(shingles))
+        self._minhash.update_batch(sorted(read.shingles))
         rows = self._minhash.hashvalues.reshape(BANDS, ROWS).astype(np.uint64)
-        return [int(key) for key in (rows * _MIX).sum(axis=1, dtype=np.uint64).tolist()]
+        keys = (rows * _MIX).sum(axis=1, dtype=np.uint64) ^ np.uint64(read.facts)
+        return [int(key) for key in keys.tolist()]
 
     def _remember(self, read: Fingerprint, bands: list[int]) -> int:
         text = len(self._parent)
