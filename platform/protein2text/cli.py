@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+import protein2text.cli_report  # noqa: F401  adds its commands to `data`
 from protein2text import __version__, cli_model
 from protein2text.cli_common import (
     EXIT_RUNTIME,
@@ -138,9 +139,15 @@ def _run_demo(plan: "DemoPlan", as_json: bool) -> None:
 def train(
     run_file: RunFile,
     stage: Annotated[Literal["alignment", "instruction", "both"], typer.Option(help="Which stage to train.")] = "both",
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train in spite of a leak into a test set; model and reports say so.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a run's stages on Ray; the same run again resumes it.
+
+    Training records that share a sequence, accession or text with a registered test set (the run's own test side, and
+    data.test_sets) are refused before the first step.
 
     [bold]Examples[/bold]
 
@@ -150,7 +157,7 @@ def train(
     """
     from protein2text.config import STAGES, load_run
 
-    config = load_run(run_file)
+    config = load_run(run_file, {"data": {"allow_leak": True}} if allow_leak else None)
     stages = STAGES if stage == "both" else (stage,)
     from protein2text.train.run import train_stage
 

@@ -26,6 +26,8 @@ COMMANDS = (
     ("data", "ingest"),
     ("data", "literature"),
     ("data", "split"),
+    ("data", "report"),
+    ("data", "export"),
     ("encoder", "list"),
     ("encoder", "export"),
     ("train",),

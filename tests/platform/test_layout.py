@@ -20,6 +20,7 @@ WORKSHOP = (
     "protein2text.generate",
     "protein2text.data",
     "protein2text.registry",
+    "protein2text.pages",
 )
 ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
 """Command line, demo and rehearsal stand above all rooms: they may import any, and no room imports them."""

@@ -1,16 +1,16 @@
 """The report's one picture: every row's primary score with its interval, as SVG text."""
 
-import io
 import math
 from collections.abc import Sequence
 
-import matplotlib
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from protein2text.evaluate.scores import METRICS, Row
+from protein2text.pages import figure_svg
 
 
-def rows_svg(rows: Sequence[Row], primary: str) -> str:
+def rows_svg(rows: Sequence[Row], primary: str) -> Markup:
     """Horizontal points with intervals, one per row of the main table; an ``<svg>`` element without outside links."""
     figure = Figure(figsize=(7.5, 0.45 * len(rows) + 1.0), layout="constrained")
     axes = figure.subplots()
@@ -26,10 +26,4 @@ def rows_svg(rows: Sequence[Row], primary: str) -> str:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel(METRICS[primary])
     axes.grid(axis="x", alpha=0.3)
-    buffer = io.StringIO()
-    with matplotlib.rc_context(
-        {"svg.hashsalt": "protein2text", "svg.fonttype": "none"}
-    ):  # the same rows, the same text
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return figure_svg(figure)

@@ -2,13 +2,15 @@
 
 Published: ``long_format_id, id, protein, pmc_id, amino_seq, conversations``. For a question about two proteins ``id``,
 ``protein`` and ``amino_seq`` are lists of two and the human turn holds two placeholders. ``question_kind`` and
-``facts`` are optional.
+``facts`` are optional. `data.published_qa` is the way back.
 """
 
 import re
+from functools import partial
 from typing import Any
 
 from protein2text.data.evidence import strip_evidence
+from protein2text.data.published_qa import original_of
 from protein2text.data.readers.entries import Place, checked_protein
 from protein2text.data.records import PLACEHOLDER, Message, Record, make_record
 from protein2text.data.whole_text import closes
@@ -61,15 +63,17 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
         "licence": entry.get("licence"),
         "mended": mended or None,
     }
-    return make_record(
+    record = partial(
+        make_record,
         record_id,
         proteins,
         source=place.source,
         messages=messages,
         question_kind=entry.get("question_kind"),
         facts=entry.get("facts"),
-        provenance=provenance,
     )
+    original = original_of(entry, record(provenance=provenance))
+    return record(provenance={**provenance, "original": original})
 
 
 def _listed(value: Any) -> list[str]:

@@ -1,0 +1,55 @@
+"""``protein2text data report`` and ``export``: look into data, and give it back in the published layout."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protein2text.cli_common import Json, at_work, plain, print_result
+from protein2text.cli_data import data_app
+
+
+@data_app.command("report")
+def data_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A corpus, literature or split folder.")],
+    output: Annotated[Path | None, typer.Option(help="The page; by default report.html in the folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page about a folder of data: counts, funnel, licences, lengths, identities, what was refused.
+
+    The page asks for nothing outside itself, and what it shows of records is text, never markup.
+
+    [bold]Examples[/bold]
+
+    protein2text data report corpus
+
+    protein2text data report split --output split.html
+    """
+    from protein2text.data.report.page import write_report
+
+    with at_work("report", on_ray=False) as (row, _):
+        made = write_report(folder, output)
+        row.note = f"{len(made.sections)} sections"
+    print_result(plain(made), as_json)
+
+
+@data_app.command("export")
+def data_export(
+    corpus: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Corpus folders.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.json", help="File to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write a corpus's questions and answers in the published JSON layout, each as it was read.
+
+    What is no question, and what ingest refused, is not exported: it is counted, and named in FILE.json.left_out.jsonl.
+
+    [bold]Example[/bold]
+
+    protein2text data export corpus --output questions.json
+    """
+    from protein2text.data.published_qa import export_questions
+
+    with at_work("export", on_ray=False) as (row, on_event):
+        made = export_questions(corpus, output, progress=on_event)
+        row.note = f"{made.exported} questions, {sum(made.left_out.values())} left out"
+    print_result(plain(made), as_json)

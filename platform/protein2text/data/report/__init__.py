@@ -1,0 +1,1 @@
+"""A page about a folder of data: what its card says and what its shards show."""
