@@ -16,7 +16,9 @@ def main() -> None:
     """Train the stage and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run's YAML file or a preset's name")
-    config = load_run(parser.parse_args().run)
+    parser.add_argument("--allow-leak", action="store_true", help="train in spite of a leak into a test set")
+    arguments = parser.parse_args()
+    config = load_run(arguments.run, {"data": {"allow_leak": True}} if arguments.allow_leak else None)
     scaling = config.scaling
     with _bootstrap.cluster(scaling.num_workers * scaling.cpus_per_worker):
         _bootstrap.print_result(train_stage(config, "instruction"))

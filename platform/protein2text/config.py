@@ -168,8 +168,9 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     values["output"] = _absolute(values.get("output", "runs"))
     data = values.get("data")
     if isinstance(data, dict):
-        corpus, split = data.get("corpus"), data.get("split")
-        changed = {"corpus": [_absolute(path) for path in corpus]} if isinstance(corpus, list) else {}
+        lists = {key: data[key] for key in ("corpus", "test_sets") if isinstance(data.get(key), list)}
+        changed = {key: [_absolute(path) for path in paths] for key, paths in lists.items()}
+        split = data.get("split")
         values["data"] = {**data, **changed, **({"split": _absolute(split)} if split is not None else {})}
     model = values.get("model")
     if isinstance(model, dict):

@@ -196,7 +196,7 @@ class LeakError(ProteinToTextError):
         self.split, self.problem, self.remedy = split, problem, remedy
 
     def __str__(self) -> str:
-        return f"Split {self.split}: {self.problem}. {self.remedy}"
+        return f"Test set {self.split}: {self.problem}. {self.remedy}"
 
 
 class ServiceError(ProteinToTextError):

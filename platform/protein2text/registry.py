@@ -4,6 +4,7 @@ Every function takes its tracking URI; none reads or keeps MLflow's process-wide
 artifacts lie beside it, never in the working directory.
 """
 
+import json
 import logging
 import re
 import tempfile
@@ -227,6 +228,9 @@ def _tags(folder: Path, name: str) -> dict[str, str]:
                 f"{name!r} holds Llama weights; their licence wants a name that begins with 'Llama'",
             )
         tags["notice"] = "Built with Llama"
+    about = folder / "run.json"
+    if leaks := json.loads(about.read_text(encoding="utf-8")).get("leaks") if about.is_file() else None:
+        tags["leak"] = "; ".join(leaks)[:5000]
     return tags
 
 

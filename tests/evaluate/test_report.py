@@ -6,7 +6,9 @@ import pytest
 
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.evaluate.judgment import collect, judge_answers
+from protein2text.evaluate.exposure import Exposure
+from protein2text.evaluate.items import Corpus
+from protein2text.evaluate.judgment import Judgment, collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.scores import LABELS
 from tests.evaluate.conftest import World
@@ -37,6 +39,12 @@ def read(path: Path) -> _Page:
     page = _Page()
     page.feed(path.read_text(encoding="utf-8"))
     return page
+
+
+def judged(world: World) -> tuple[Judgment, Corpus]:
+    corpus = world.corpus
+    requests = build_requests(corpus.test, Swapper((*corpus.test, *corpus.train), corpus.vocabulary, 0), 0)
+    return judge_answers(corpus, collect(requests, ["It binds ATP."] * len(requests)), CONFIG), corpus
 
 
 def write(world: World, folder: Path, answer: str = "It binds ATP.") -> tuple[dict, Path, Path]:
@@ -131,3 +139,16 @@ def test_a_sampled_or_drawn_evaluation_says_so(world: World) -> None:
     judgment = judge_answers(corpus, collect(requests, ["?"] * len(requests)), config)
     notices = " ".join(build_report(judgment, corpus, config, model={"name": "m"}, data={})["notices"])
     assert "temperature 0.7" in notices
+
+
+def test_a_leak_and_seen_proteins_stand_before_the_scores(world: World, tmp_path: Path) -> None:
+    judgment, corpus = judged(world)
+    seen = Exposure(("test set B shares 1 sequences",), num_proteins=24, num_seen=7, first_seen=("A", "B"))
+    report = build_report(judgment, corpus, CONFIG, model={"name": "m"}, data={}, seen=seen)
+    html, _ = write_report(report, judgment.rows, tmp_path)
+    text = " ".join(" ".join(read(html).text).split())
+    leak = text.index("This model was trained with a leak: test set B shares 1 sequences.")
+    assert leak < text.index("trained on 7 of the 24 test proteins (A, B, …)") < text.index("model, swapped protein")
+    unknown = Exposure((), num_proteins=24, num_seen=None, first_seen=())
+    assert "is not known" in unknown.notices()[0]
+    assert Exposure((), num_proteins=24, num_seen=0, first_seen=()).notices() == []

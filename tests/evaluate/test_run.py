@@ -68,6 +68,7 @@ def test_an_untrained_model_is_not_said_to_read(result: tuple[EvaluationResult, 
     assert report["counts"]["num_items"] == 30
     assert report["split"]["kind"] == "by_member"
     assert report["data"]["corpus"].keys() == set(config.data.corpus)
+    assert report["exposure"]["num_seen"] is None, "this model's folder does not say what it was trained on"
     assert (
         events[-1]["step"]
         == events[-1]["num_steps"]

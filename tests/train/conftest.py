@@ -62,9 +62,11 @@ def _write_corpus(folder: Path) -> None:
         residues = "".join(letters[index] for index in torch.randint(20, (length,), generator=generator))
         proteins.append(Protein(f"P{number:02}", residues))
     for number, protein in enumerate(proteins):
-        text = "Binds ATP. " * (1 + number % 7)
+        text = "Binds ATP. " * (1 + number % 7) + f"It is number {number}."
         records.append(make_record(protein.accession, [protein], source="test", text=text))
-        records.append(_question(f"{protein.accession}:q0", [protein], "It binds zinc. " * (1 + number % 5)))
+        records.append(
+            _question(f"{protein.accession}:q0", [protein], "It binds zinc. " * (1 + number % 5) + f"{number}.")
+        )
         if number % 6 == 5:
             records.append(_question(f"{protein.accession}:q1", [protein, proteins[number - 1]], "The first."))
     write_shard(pa.Table.from_pylist(records, schema=RECORD_SCHEMA), folder / "records" / "part-00000.parquet")

@@ -11,9 +11,12 @@ from torch import equal
 
 from protein2text import registry
 from protein2text.config import RunConfig
-from protein2text.errors import ConfigError, ResourcesUnavailable, ResumeMismatch
+from protein2text.data.records import iter_local
+from protein2text.errors import ConfigError, LeakError, ResourcesUnavailable, ResumeMismatch
+from protein2text.evaluate.exposure import exposure
 from protein2text.models.checkpoints import verify_manifest
-from protein2text.train.events import Event, read_steps
+from protein2text.proteins import Protein
+from protein2text.train.events import Event, read_events, read_steps
 from protein2text.train.run import train_stage
 from protein2text.train.task import StageTask
 
@@ -46,13 +49,30 @@ class Killer:
         self.num_kills += 1
 
 
+def protein_of(run_values: dict[str, Any], accession: str) -> Protein:
+    rows = iter_local(run_values["data"]["corpus"], ["record_id", "proteins"])
+    (entry,) = next(row["proteins"] for row in rows if row["record_id"] == accession)
+    return Protein(entry["accession"], entry["sequence"])
+
+
+def leaking_fasta(run_values: dict[str, Any]) -> str:
+    """A test set outside the run that holds one of its training proteins under another name."""
+    path = Path(run_values["output"]).parent / "benchmark.fasta"
+    path.write_text(f">OTHER\n{protein_of(run_values, 'P07').sequence}\n>NEW\nMKVLAAGIVG\n")
+    return str(path)
+
+
 def losses(folder: Path) -> list[float]:
     return [event["loss"] for event in read_steps(folder / "events.jsonl")]
 
 
 def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_workers: Any, train_on: Any) -> None:
-    """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit."""
-    values = run_values | {"alignment": run_values["alignment"] | {"epochs": 10}}
+    """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit.
+
+    A training protein stands in a registered test set; the run is allowed to go on, and all it leaves says so.
+    """
+    leaking = {"test_sets": [leaking_fasta(run_values)], "allow_leak": True}
+    values = run_values | {"alignment": run_values["alignment"] | {"epochs": 10}, "data": run_values["data"] | leaking}
     config = RunConfig.parse(values | {"scaling": run_values["scaling"] | {"max_restarts": 1}})
     killer = Killer([18])
     alignment = train_stage(config, "alignment", on_event=killer)
@@ -73,6 +93,17 @@ def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_wo
         recorded = client.get_metric_history(result.mlflow_run_id, "loss")
         assert {metric.step: metric.value for metric in recorded} == dict(enumerate(losses(folder), start=1))
         assert client.get_run(result.mlflow_run_id).info.status == "FINISHED"
+
+        leak = f"test set {leaking['test_sets'][0]} shares 1 sequences, 0 accessions and 0 texts with training"
+        assert client.get_run(result.mlflow_run_id).data.tags["leak"].startswith(leak)
+        assert [
+            event["message"] for event in read_events(folder / "events.jsonl") if "leak" in event.get("message", "")
+        ]
+        assert f"**Trained with a leak:** {leak}" in (folder / "model" / "README.md").read_text()
+        seen = exposure(folder / "model", [protein_of(run_values, "P07"), protein_of(run_values, "P01")])
+        assert (seen.num_seen, seen.first_seen) == (1, ("P07",))
+        assert seen.leaks[0].startswith(leak)
+        assert len(seen.leaks) == 1, "the second stage says once what the first said too"
 
     written = (config.folder / "instruction" / "events.jsonl").stat().st_mtime_ns
     assert train_stage(config, "instruction") == instruction
@@ -102,6 +133,16 @@ def test_ten_killed_workers_change_nothing_in_the_result(
         load_file(folder / "model" / "bridge.safetensors") for folder in (config.folder / "alignment", calm.folder)
     )
     assert all(equal(value, calm_weights[name]) for name, value in weights.items())
+
+
+def test_training_that_leaks_into_a_registered_test_set_is_refused_before_its_first_step(
+    run_values: dict[str, Any],
+) -> None:
+    data = run_values["data"] | {"test_sets": [leaking_fasta(run_values)]}
+    config = RunConfig.parse(run_values | {"data": data})
+    with pytest.raises(LeakError, match=r"benchmark\.fasta: shares 1 sequences.*2 training records: P07, P07:q0\."):
+        train_stage(config, "alignment")
+    assert not config.folder.exists()
 
 
 def test_more_workers_than_the_cluster_has_are_refused_at_once(run_values: dict[str, Any]) -> None:

@@ -3,14 +3,13 @@
 Every kind of split promises this much; ``by_cluster`` promises a bound on the measured identity as well.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protein2text.data.records import iter_local
-from protein2text.data.split_folder import Split
-from protein2text.errors import LeakError
+from protein2text.data.split_folder import DROPPED
 
 MIN_TEXT_WORDS = 8
 """An answer of fewer words ("Yes, it is an enzyme.") may be true of many proteins; a longer one tells one apart."""
@@ -45,54 +44,26 @@ def texts_of(record: Mapping[str, Any]) -> list[str]:
     return [" ".join(text.casefold().split()).rstrip(" .") for text in texts]
 
 
+def text_keys(record: Mapping[str, Any]) -> list[bytes]:
+    """`texts_of` a record as 16 bytes each: to compare texts without keeping them."""
+    return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts_of(record)]
+
+
 def overlaps(records: Iterable[Mapping[str, Any]], split: Mapping[str, str]) -> Overlaps:
     """Count test sequences, accessions and texts that also stand outside test.
 
     Args:
         records: rows with the fields of ``COLUMNS``; those whose proteins lie in several splits belong to none.
-        split: accession to split.
+        split: accession to split; what is dropped is on neither side.
     """
-    sides: dict[str, dict[str, set[bool]]] = {kind: defaultdict(set) for kind in ("sequences", "accessions", "texts")}
+    sides: dict[str, dict[Any, int]] = {kind: defaultdict(int) for kind in ("sequences", "accessions", "texts")}
     for record in records:
         names = {split[protein["accession"]] for protein in record["proteins"]}
-        if len(names) == 1:
-            in_test = names == {"test"}
+        if len(names) == 1 and DROPPED not in names:
+            side = 1 if names == {"test"} else 2
             for protein in record["proteins"]:
-                sides["sequences"][protein["checksum"]].add(in_test)
-                sides["accessions"][protein["accession"]].add(in_test)
-            for text in texts_of(record):
-                sides["texts"][text].add(in_test)
-    return Overlaps(**{kind: sum(len(found) == 2 for found in seen.values()) for kind, seen in sides.items()})
-
-
-def check_leaks(corpus: Sequence[str], split: Split) -> Overlaps:
-    """Check a split against the corpora that a run is about to train on.
-
-    Raises:
-        LeakError: a protein that the split does not know, an overlap of any kind, or, for ``by_cluster``, a test
-            protein measured to be as similar to a training protein as the split's threshold.
-    """
-    rows = iter_local(corpus, COLUMNS)
-    unknown = Counter(
-        protein["accession"] for row in rows for protein in row["proteins"] if protein["accession"] not in split
-    )
-    if unknown:
-        first = min(unknown)
-        problem = f"{len(unknown)} proteins of {', '.join(corpus)} are not in it, {first} among them"
-        raise LeakError(split.folder, problem, "Run `protein2text data split` over all corpora of the run together.")
-    found = overlaps(rows, split.by_accession)
-    if any(found.as_dict().values()):
-        raise LeakError(
-            split.folder,
-            f"test shares {found.sequences} sequences, {found.accessions} accessions and {found.texts} texts with "
-            "training or validation",
-            "Run `protein2text data split` over all corpora of the run together.",
-        )
-    limit, measured = split.card["min_identity"], split.card["max_identity"]
-    if split.kind == "by_cluster" and measured is not None and measured >= limit:
-        raise LeakError(
-            split.folder,
-            f"a test protein is {measured:.0%} identical to a training protein, the promise is below {limit:.0%}",
-            "Make the split again, or declare it by_member, which claims recall only.",
-        )
-    return found
+                sides["sequences"][protein["checksum"]] |= side
+                sides["accessions"][protein["accession"]] |= side
+            for key in text_keys(record):
+                sides["texts"][key] |= side
+    return Overlaps(**{kind: sum(found == 3 for found in seen.values()) for kind, seen in sides.items()})

@@ -45,7 +45,7 @@ def load_corpus(records: Sequence[dict[str, Any]], split_dir: str | None, config
         side = split.of_record(record)
         if side is None:
             num_mixed += 1
-        elif record["messages"] is not None or record["text"] is not None:
+        elif side in sides and (record["messages"] is not None or record["text"] is not None):
             sides[side].append(make_item(record, split, identities, kinds))
     test = [item for item in sides["test"] if item.kind != DESCRIPTION_KIND] or sides["test"]
     if not test:

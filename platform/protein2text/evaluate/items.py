@@ -52,7 +52,7 @@ class Corpus:
     train: tuple[Item, ...]
     vocabulary: Vocabulary
     split_kind: str
-    """``by_member`` claims recall of known families, ``by_cluster`` generalisation."""
+    """``by_member`` claims recall of known families, ``by_cluster`` generalisation, ``temporal`` neither."""
     split_card: dict[str, Any]
     num_mixed: int
     """Records whose proteins lie in different splits, dropped."""

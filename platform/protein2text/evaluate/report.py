@@ -8,21 +8,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from protein2text.evaluate.bootstrap import Estimate
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.evaluate.exposure import Exposure
 from protein2text.evaluate.items import Corpus
 from protein2text.evaluate.judgment import Judgment
 from protein2text.evaluate.metrics import ROUGE_SIGNATURE, bleu_signature
 from protein2text.evaluate.plot import rows_svg
 from protein2text.evaluate.scores import LABELS, METRICS, Row, score_answer
+from protein2text.pages import render, write_page
 from protein2text.proteins import Protein
 
 REPORT_VERSION = 1
+TEMPLATE = Path(__file__).with_name("report_template.html.jinja")
 NUM_EXAMPLES = 8
 _PACKAGES = ("protein2text", "torch", "transformers", "ray", "sacrebleu", "rouge-score", "numpy")
 
@@ -31,11 +32,19 @@ _CLAIMS = {
     "families, not generalisation to new ones.",
     "by_cluster": "Kind by_cluster: test proteins lie in sequence clusters held out of training. Scores claim "
     "generalisation as far as the measured identities below allow.",
+    "temporal": "Kind temporal: test proteins entered the database after the day that the split names. Scores claim "
+    "nothing more; the measured identities stand below.",
 }
 
 
 def build_report(
-    judgment: Judgment, corpus: Corpus, config: EvaluationConfig, *, model: dict[str, Any], data: dict[str, Any]
+    judgment: Judgment,
+    corpus: Corpus,
+    config: EvaluationConfig,
+    *,
+    model: dict[str, Any],
+    data: dict[str, Any],
+    seen: Exposure | None = None,
 ) -> dict[str, Any]:
     """The report as plain JSON values.
 
@@ -45,13 +54,15 @@ def build_report(
         config: statistics and decoding.
         model: name, folder and hashes of the model.
         data: folders and checksums of the corpora.
+        seen: what the model has seen of the test; None when the answers come from no model folder.
     """
     verdict = judgment.verdict
     without_swap = len(corpus.test) - len(judgment.answers["swapped"])
     report = {
         "version": REPORT_VERSION,
         "verdict": {**asdict(verdict), "sentence": verdict.sentence},
-        "notices": _notices(judgment, corpus, config, without_swap),
+        "notices": [*(seen.notices() if seen else []), *_notices(judgment, corpus, config, without_swap)],
+        "exposure": asdict(seen) if seen else None,
         "primary": {"metric": judgment.primary, "name": METRICS[judgment.primary], "delta": config.delta},
         "metrics": METRICS,
         "rows": [asdict(row) for row in judgment.rows],
@@ -183,12 +194,8 @@ def write_report(report: dict[str, Any], rows: Sequence[Row], folder: Path) -> t
     folder.mkdir(parents=True, exist_ok=True)
     json_path, html_path = folder / "report.json", folder / "report.html"
     json_path.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    plot = Markup(rows_svg(rows, report["primary"]["metric"]))
-    template = environment.get_template("report_template.html.jinja")
-    html_path.write_text(template.render(report=report, plot=plot, interval=interval, mean=_mean), encoding="utf-8")
+    plot = rows_svg(rows, report["primary"]["metric"])
+    write_page(render(TEMPLATE, report=report, plot=plot, interval=interval, mean=_mean), html_path)
     return html_path, json_path
 
 

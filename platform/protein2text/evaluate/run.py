@@ -13,6 +13,7 @@ from protein2text.errors import ConfigError
 from protein2text.evaluate.answer import ModelAnswerer, OnEvent, answer_here, answer_on_ray
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.corpus import load_corpus
+from protein2text.evaluate.exposure import exposure
 from protein2text.evaluate.judgment import collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.verdict import Outcome
@@ -73,7 +74,8 @@ def evaluate(
         texts = answer_here(ModelAnswerer(str(folder), settings), requests, on_event)
     judgment = judge_answers(corpus, collect(requests, texts), settings)
     data = {"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split}
-    report = build_report(judgment, corpus, settings, model=description, data=data)
+    seen = exposure(folder, (protein for item in corpus.test for protein in item.proteins))
+    report = build_report(judgment, corpus, settings, model=description, data=data, seen=seen)
     target = Path(output) if output is not None else config.folder / "evaluation"
     html, path = write_report(report, judgment.rows, target)
     write_answers(judgment, corpus, requests, report, target / "answers.jsonl")

@@ -1,7 +1,7 @@
 """The model card in a model folder: what the model is, what it stands on, whose terms it inherits."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from protein2text.errors import ConfigError
@@ -79,8 +79,10 @@ def _sizes(bridge: BridgeConfig) -> str:
     return f", {bridge.num_latents} latents, {bridge.depth} layers of {heads}"
 
 
-def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str]) -> str:
-    """Write the card; a model with Llama inside gets a name that begins with it.
+def write_card(
+    folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str], leaks: Sequence[str] = ()
+) -> str:
+    """Write the card; a model with Llama inside gets a name that begins with it, one with leaks says so.
 
     Returns:
         The model's name.
@@ -94,6 +96,7 @@ def write_card(folder: Path, name: str, config: ModelConfig, licences: Licences,
     lines += [
         "Answers questions about a protein from its sequence (Protein2Text, NAACL 2025). Its answers are generated "
         "text, not experimental evidence.",
+        *(line for leak in leaks for line in ("", f"**Trained with a leak:** {leak}.")),
         "", "## What it is made of", "",
         f"- encoder: {_name(config.encoder.source)}, layer {layer_of(config.encoder)}, rotary positions "
         f"{config.encoder.esm_rope}",

@@ -1,7 +1,8 @@
 """Model folders: what is trained, its configuration, and which bases it stands on, each file with its SHA-256.
 
-``config.json``, ``bridge.safetensors``, ``lora.safetensors`` (unmerged), ``bases.json`` and ``README.md``; ``run.json``
-from training; ``published/`` where the model was converted; ``bases/`` where its bases were copied in.
+``config.json``, ``bridge.safetensors``, ``lora.safetensors`` (unmerged), ``bases.json`` and ``README.md``; from
+training ``run.json`` and ``trained_on.bin``; ``published/`` where the model was converted; ``bases/`` where its bases
+were copied in.
 """
 
 import json
@@ -48,7 +49,7 @@ def write_model(model: "ProteinToText", folder: Path, run: dict[str, Any] | None
         config, *paths, published=config.origin == "published", stated=about.get("licences", {}),
         corpus=about.get("corpus_licences"),
     )  # fmt: skip
-    write_card(folder, "protein2text", config, licences, dropped=[])
+    write_card(folder, "protein2text", config, licences, dropped=[], leaks=about.get("leaks", []))
     write_folder(folder, model.config, model.bridge_state(), model.decoder.lora_state(), run=run)
 
 

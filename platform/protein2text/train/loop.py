@@ -1,5 +1,6 @@
 """The training loop, run by every worker: one for both stages, which differ in what is trainable and in the data."""
 
+import json
 import math
 import time
 from collections.abc import Iterable
@@ -10,7 +11,10 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
+from protein2text.data.leak_guard import trained_records
 from protein2text.data.records import corpus_licences
+from protein2text.data.split_folder import load_split
+from protein2text.data.trained_on import write_trained_on
 from protein2text.models.batches import Batch, pack
 from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
@@ -173,11 +177,16 @@ def _save_model(task: StageTask) -> None:
     last = checkpoints.newest_good(task.checkpoints).folder
     assert last is not None, "the last step wrote a checkpoint"
     state, trainer = checkpoints.load(last)
-    data = task.config.data
+    data, start = task.config.data, task.start_model
+    earlier = json.loads((start / "run.json").read_text()).get("leaks", []) if start else []
     about = {
         "run": task.config.name, "stage": task.stage, "steps": trainer["step"], "settings": task.settings,
         "licences": data.licences, "corpus_licences": corpus_licences(data.corpus),
+        "leaks": list(dict.fromkeys([*earlier, *task.leaks])),
     }  # fmt: skip
+    records = trained_records(data.corpus, load_split(data.split) if data.split else None)
+    trained = {protein["checksum"] for record in records for protein in record["proteins"]}
+    write_trained_on(task.folder / "model", trained, start)
     build_model(task, state).save_pretrained(task.folder / "model", run=about)
 
 

@@ -16,10 +16,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from protein2text import registry
 from protein2text.config import RunConfig
+from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.train.curve import draw_loss_curve
-from protein2text.train.events import OnEvent, read_steps
+from protein2text.train.events import EventWriter, OnEvent, read_steps
 from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.plan import Plan
@@ -61,7 +62,8 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
     Raises:
         ResumeMismatch: the run's name was used with other settings.
         ResourcesUnavailable: the cluster can never hold the workers.
-        MissingFile: a corpus, split or alignment model is not there.
+        MissingFile: a corpus, split, test set or alignment model is not there.
+        LeakError: training records share something with a registered test set, and ``data.allow_leak`` is not set.
     """
     folder = config.folder / stage
     settings = stage_settings(config, stage)
@@ -69,6 +71,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
     if finished := _finished(folder):
         logger.info("%s/%s is finished: %d steps, loss %.4f", config.name, stage, finished.steps, finished.final_loss)
         return finished
+    leaks = check_training(config.data)
     with ray_session(config.scaling):
         require(config.scaling, cluster_supply())
         tokenized = tokenized_records(config, stage)
@@ -76,10 +79,14 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         settings["data.records"] = plan.digest
         refuse_changes(folder, settings)
         save_settings(folder, settings)
-        task = StageTask(config, stage, plan.num_steps, settings)
+        task = StageTask(config, stage, plan.num_steps, settings, leaks)
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
         with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event):
+            if leaks:
+                client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
+            for leak in leaks:
+                EventWriter(task.events).write({"stage": stage, "message": f"trained with a leak: {leak}"})
             _fit(task, planned_datasets(plan, tokenized))
     return _finish(task, run_log)
 

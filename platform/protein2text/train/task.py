@@ -21,6 +21,8 @@ class StageTask:
     num_steps: int
     settings: dict[str, Any]
     """What a resumed run must share with this one; kept with every checkpoint."""
+    leaks: tuple[str, ...] = ()
+    """Leaks into registered test sets, in spite of which it is trained."""
 
     @property
     def folder(self) -> Path:
