@@ -27,15 +27,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="folders written by ingest")
     parser.add_argument("--output", required=True, help="split folder to write")
-    parser.add_argument("--kind", default="by_cluster", choices=("by_cluster", "by_member"))
+    parser.add_argument("--kind", default="by_cluster", choices=("by_cluster", "by_member", "temporal"))
     parser.add_argument("--assignment", help="table of accession, split, group; for by_member")
+    parser.add_argument("--after", metavar="DAY", help="entries created later are test; for temporal")
+    parser.add_argument("--dates", help="table of accession and date, beside what provenance says; for temporal")
+    parser.add_argument("--on-hit", default="move", choices=("move", "drop"), help="of test proteins like training")
     parser.add_argument("--test-share", type=float, default=0.2, help="share of proteins held out for testing")
     parser.add_argument("--seed", type=int, default=0, help="which clusters are held out")
+    parser.add_argument("--min-identity", type=float, default=0.3, help="relatives from this identity on")
+    parser.add_argument("--coverage", type=float, default=0.8, help="share of one of two that must be aligned")
     arguments = vars(parser.parse_args())
     corpus = [str(Path(folder).resolve()) for folder in arguments.pop("corpus")]
     output = str(Path(arguments.pop("output")).resolve())
-    if arguments["assignment"]:
-        arguments["assignment"] = str(Path(arguments["assignment"]).resolve())
+    for name in ("assignment", "dates"):
+        if arguments[name]:
+            arguments[name] = str(Path(arguments[name]).resolve())
     with _bootstrap.cluster():
         _bootstrap.print_result(ray.get(_split_on_a_worker.remote(corpus, output, arguments)))
 

@@ -78,31 +78,55 @@ def data_split(
     corpus: Annotated[list[str], typer.Argument(metavar="CORPUS...", help="Corpus folders.")],
     output: Annotated[Path, typer.Option(help="Split folder to write.")],
     kind: Annotated[
-        Literal["by_cluster", "by_member"],
-        typer.Option(help="by_cluster (claims generalisation) or by_member (known families)."),
+        Literal["by_cluster", "by_member", "temporal"],
+        typer.Option(
+            help="by_cluster (claims generalization), by_member (known families) or temporal (later entries)."
+        ),
     ] = "by_cluster",
     assignment: Annotated[Path | None, typer.Option(help="Table of accession, split, group; for by_member.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="DAY", help="Entries created later are test; temporal.")] = None,
+    dates: Annotated[
+        Path | None, typer.Option(help="Table of accession and date, beside what provenance says; for temporal.")
+    ] = None,
+    on_hit: Annotated[
+        Literal["move", "drop"], typer.Option(help="A test protein too much like training: move it there, or drop it.")
+    ] = "move",
     test_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of proteins held out for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Which clusters are held out.")] = 0,
+    min_identity: Annotated[float, typer.Option(min=0.2, max=1.0, help="Relatives from this identity on.")] = 0.3,
+    coverage: Annotated[float, typer.Option(min=0.1, max=1.0, help="Share of one of two that must be aligned.")] = 0.8,
     as_json: Json = False,
 ) -> None:
     """Divide proteins into train, validation and test, and measure how near test lies to train.
+
+    A killed split goes on after its last finished stage.
 
     [bold]Examples[/bold]
 
     protein2text data split corpus --output split
 
+    protein2text data split corpus --output split --on-hit drop --test-share 0.1
+
     protein2text data split corpus --output split --kind by_member --assignment assignment.tsv
+
+    protein2text data split corpus --output split --kind temporal --after 2024-01-31
     """
     from protein2text.data.split import split
 
-    with at_work("split"):
+    with at_work("split") as (row, on_event):
         summary = split(
             [str(Path(folder).absolute()) for folder in corpus],
             str(output.absolute()),
             kind=kind,
             assignment=None if assignment is None else str(assignment.absolute()),
+            after=after,
+            dates=None if dates is None else str(dates.absolute()),
+            on_hit=on_hit,
             test_share=test_share,
             seed=seed,
+            min_identity=min_identity,
+            coverage=coverage,
+            progress=on_event,
         )
+        row.note = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stage_seconds.items())
     print_result(plain(summary), as_json)

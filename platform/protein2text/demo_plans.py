@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.config import RunConfig, load_run
+from protein2text.data.data_config import Kind
 from protein2text.errors import MissingFile
 
 INSULIN = "P01308"
@@ -39,7 +40,7 @@ class DemoPlan:
 
     config: RunConfig
     sources: tuple[str, ...]
-    split_kind: str
+    split_kind: Kind
     choose_questions: Callable[[RunConfig], list[Question]]
     assignment: str | None = None
     write_sources: Callable[[], dict[str, int]] | None = None

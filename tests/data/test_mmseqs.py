@@ -1,6 +1,7 @@
 """`data.mmseqs`: measured identities against full dynamic programming, and where the binary comes from."""
 
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,38 @@ def test_identities_and_coverages_equal_smith_waterman(family: dict[str, str], i
 def test_the_filter_for_large_sets_finds_what_the_exhaustive_search_finds(
     family: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Even where it may hand on fewer candidates at first than a query has neighbors."""
     exhaustive = mmseqs.search(family, family)
     monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
+    monkeypatch.setattr(mmseqs, "MAX_NEIGHBORS", 2)
     filtered = mmseqs.search(family, family)
     strong = {hit[:3] for hit in exhaustive if hit.identity >= 0.55}
     assert strong
     assert strong <= {hit[:3] for hit in filtered}
 
 
+@pytest.mark.slow
+def test_a_query_with_more_neighbors_than_candidates_is_searched_again(
+    sequences: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the nearest protein outside its own large family would be missed."""
+    ancestor = sequences.random(120)
+    family = {f"m{number:02}": sequences.mutant(ancestor, 0.15) for number in range(25)}
+    targets = family | {f"s{number}": sequences.random(120) for number in range(5)}
+    queries = {name: targets[name] for name in ("m00", "s0", "m01")}
+    exhaustive = mmseqs.search(queries, targets)
+    assert len([hit for hit in exhaustive if hit.query == "m00"]) == 24
+    monkeypatch.setattr(mmseqs, "MAX_NEIGHBORS", 2)
+    monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
+    found = mmseqs.search(queries, targets)
+    assert sorted(found) == sorted(exhaustive)
+    assert len([query for query, _ in groupby(hit.query for hit in found)]) == 2, "the hits of a query stand together"
+
+
 @pytest.mark.parametrize("small", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_clusters_hold_one_family_each(family: dict[str, str], monkeypatch: pytest.MonkeyPatch, small: bool) -> None:
     if not small:
-        monkeypatch.setattr(mmseqs, "EXHAUSTIVE_CELLS", 0)
+        monkeypatch.setattr(mmseqs, "CLUSTERED_CELLS", 0)
     representatives = mmseqs.cluster(family, min_identity=0.3, coverage=0.8)
     assert set(representatives) == set(family)
     for number in range(4):

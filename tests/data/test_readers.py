@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,8 @@ def test_flat_files_agree_with_biopython(real_data: Path) -> None:
             function = [text for text in entry.annotations["comment"].split("\n") if text.startswith("FUNCTION:")]
             first_words = re.findall(r"[A-Za-z]{3,}", function[0])[1:6]
             assert re.findall(r"[A-Za-z]{3,}", record["text"] or "")[:5] == first_words
+            created = json.loads(record["provenance"] or "{}")["created"]
+            assert datetime.strptime(entry.annotations["date"], "%d-%b-%Y").date().isoformat() == created
 
 
 def test_xml_agrees_with_biopython(real_data: Path) -> None:
@@ -68,6 +71,7 @@ def test_xml_agrees_with_biopython(real_data: Path) -> None:
         for record in records:
             entry = entries[record["record_id"]]
             assert record["proteins"][0]["sequence"] == str(entry.seq)
+            assert json.loads(record["provenance"] or "{}")["created"] == entry.annotations["created"]
             for comment in entry.annotations["comment_function"]:
                 assert comment.split("(PubMed")[0].split(" (By sim")[0].strip()[:60] in (record["text"] or "")
 
@@ -95,6 +99,7 @@ def test_rest_json_agrees_with_its_own_fields(real_data: Path) -> None:
         }
         assert record["proteins"][0]["sequence"] == entry["sequence"]["value"]
         assert set(json.loads(record["provenance"] or "{}").get("evidence", [])) == codes
+        assert json.loads(record["provenance"] or "{}")["created"] == entry["entryAudit"]["firstPublicDate"]
     refused_ids = {error.record for error in refused if isinstance(error, RecordError)}
     without = {
         name for name, entry in entries.items() if all(c["commentType"] != "FUNCTION" for c in entry["comments"])

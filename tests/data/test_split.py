@@ -1,6 +1,5 @@
-"""`data.split` and `data.leaks`: no relative of a test protein is trained on, and what is measured is told."""
+"""`data.split`: no relative of a test protein is trained on, and what is measured is told."""
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from protein2text.data import mmseqs
-from protein2text.data.leaks import check_leaks, texts_of
+from protein2text.data.data_config import DataConfig
+from protein2text.data.leak_guard import check_training
+from protein2text.data.leaks import texts_of
 from protein2text.data.records import make_record
 from protein2text.data.split import load_split, split
 from protein2text.data.split_folder import SPLITS
 from protein2text.errors import ConfigError, CorruptCheckpoint, LeakError, MissingFile, ResumeMismatch, UnusableRecord
 from protein2text.proteins import Protein
-
-
-@pytest.fixture
-def families(sequences: Any) -> dict[str, str]:
-    """Twelve families of three members, and twelve long proteins with a fragment that clustering holds apart."""
-    members: dict[str, str] = {}
-    for number in range(12):
-        ancestor = sequences.random(120)
-        members |= {f"F{number:02d}{letter}": sequences.mutant(ancestor, 0.3) for letter in "abc"}
-        long = sequences.random(260)
-        members |= {f"L{number:02d}": long, f"L{number:02d}frag": sequences.mutant(long[:100], 0.1)}
-    return members
 
 
 def test_by_cluster_leaves_no_relative_outside_test(
@@ -52,7 +41,7 @@ def test_by_cluster_leaves_no_relative_outside_test(
     for number in range(12):
         assert len({sides[f"F{number:02d}{letter}"] == "test" for letter in "abc"}) == 1
         assert (sides[f"L{number:02d}"] == "test") == (sides[f"L{number:02d}frag"] == "test")
-    assert not any(check_leaks([corpus], divided).as_dict().values())
+    assert check_training(DataConfig(corpus=[corpus], split=str(tmp_path / "split"))) == ()
 
 
 def test_by_member_moves_nothing_and_measures_what_stands(
@@ -118,7 +107,7 @@ def test_by_cluster_keeps_equal_sequences_texts_and_accessions_together(
     for number in range(10):
         for letter in "ST":
             assert divided.of(f"{letter}{number}a") == divided.of(f"{letter}{number}b")
-    assert check_leaks(corpora, divided).sequences == 0
+    assert check_training(DataConfig(corpus=corpora, split=summary.output)) == ()
 
 
 def test_the_same_corpora_and_seed_give_the_same_split_in_any_order(
@@ -142,40 +131,37 @@ def test_questions_about_proteins_of_two_splits_belong_to_none(
     ]
     corpus = make_corpus([described(name, protein.sequence) for name, protein in proteins.items()] + pairs)
     divided = load_split(member_split(tmp_path, [corpus], {"A": "train", "B": "train", "C": "test"}))
-    assert divided.card["records"] == {"train": 3, "validation": 0, "test": 1, "mixed": 2}
+    assert divided.card["records"] == {"train": 3, "validation": 0, "test": 1, "dropped": 0, "mixed": 2}
     assert [divided.of_record(pair) for pair in pairs] == ["train", None, None]
 
 
-def test_a_run_on_other_corpora_than_the_split_is_refused(
-    make_corpus: Any, described: Any, sequences: Any, tmp_path: Path
+@pytest.mark.parametrize("on_hit", ["move", "drop"])
+def test_what_still_hits_is_moved_or_dropped(
+    families: dict[str, str], make_corpus: Any, described: Any, identity: Any, tmp_path: Path, on_hit: Any
 ) -> None:
-    one, other = sequences.random(60), sequences.random(60)
-    corpus = make_corpus([described("A", one), described("B", other, "Cleaves lactose into two.")])
-    divided = load_split(member_split(tmp_path, [corpus], {"A": "train", "B": "test"}))
-    assert check_leaks([corpus], divided).as_dict() == {"sequences": 0, "accessions": 0, "texts": 0}
-    later = make_corpus([described("N", sequences.random(60))], "later")
-    with pytest.raises(LeakError, match=r"1 proteins.*N among them"):
-        check_leaks([corpus, later], divided)
-    copied = make_corpus([described("A", other, "Another text.") | {"record_id": "A2"}], "copied")
-    with pytest.raises(LeakError, match="1 sequences"):
-        check_leaks([corpus, copied], divided)
-    told = make_corpus([described("A", one, "Cleaves lactose into two.") | {"record_id": "A3"}], "told")
-    with pytest.raises(LeakError, match="1 texts"):
-        check_leaks([corpus, told], divided)
-
-
-def test_a_by_cluster_split_that_measures_above_its_promise_is_refused(
-    make_corpus: Any, described: Any, sequences: Any, tmp_path: Path
-) -> None:
-    ancestor = sequences.random(100)
-    records = [described("A", ancestor), described("B", sequences.mutant(ancestor, 0.2))]
-    corpus = make_corpus(records)
-    folder = Path(member_split(tmp_path, [corpus], {"A": "train", "B": "test"}))
-    assert check_leaks([corpus], load_split(folder)).sequences == 0, "by_member promises recall only"
-    card = json.loads((folder / "split.json").read_text())
-    (folder / "split.json").write_text(json.dumps(card | {"kind": "by_cluster"}))
-    with pytest.raises(LeakError, match=r"8\d% identical.*below 30%"):
-        check_leaks([corpus], load_split(folder))
+    corpus = make_corpus([described(name, sequence) for name, sequence in families.items()])
+    summary = split([corpus], str(tmp_path / on_hit), kind="by_cluster", test_share=0.4, seed=1, on_hit=on_hit)
+    divided = load_split(summary.output)
+    sides = divided.by_accession
+    dropped = {name for name, side in sides.items() if side == "dropped"}
+    moved, gone = summary.num_moved, summary.num_dropped
+    assert (moved > 0, gone > 0) == ((True, False) if on_hit == "move" else (False, True))
+    assert gone == len(dropped) == summary.records["dropped"]
+    card = divided.card
+    assert card["num_related"] <= card["num_drawn"] == summary.proteins["test"] + moved + gone
+    for one in dropped:
+        assert any(
+            identity(families[one], families[other])[0] >= 0.3
+            for other, side in sides.items()
+            if side in ("train", "validation") and other[:3] == one[:3]
+        ), "only what has a relative in training is dropped"
+    rest = [name for name, side in sides.items() if side in ("train", "validation")]
+    for one, other in product([name for name, side in sides.items() if side == "test"], rest):
+        measured, covered = identity(families[one], families[other])
+        assert covered < 0.8 or measured < 0.3
+    assert sum(part["proteins"] for part in card["identity_histogram"]) == summary.proteins["test"]
+    sizes = {part["from"]: part["clusters"] for part in card["cluster_size_histogram"]}
+    assert sum(sizes.values()) == summary.num_clusters
 
 
 def test_nothing_left_for_test_is_an_error(make_corpus: Any, described: Any, sequences: Any, tmp_path: Path) -> None:
@@ -221,9 +207,20 @@ def test_bad_assignments_name_the_line(
 
 def test_arguments_that_do_not_fit(make_corpus: Any, described: Any, tmp_path: Path) -> None:
     corpus, output = make_corpus([described("A", "MKV")]), str(tmp_path / "split")
-    for arguments in ({"kind": "by_member"}, {"kind": "by_cluster", "assignment": "x"}, {"kind": "temporal"}):
-        with pytest.raises(ConfigError, match="by_member needs one"):
+    for arguments, key in (
+        ({"kind": "by_member"}, "assignment"),
+        ({"kind": "by_member", "assignment": "x", "on_hit": "drop"}, "on_hit"),
+        ({"kind": "by_cluster", "assignment": "x"}, "assignment"),
+        ({"kind": "by_cluster", "dates": "x"}, "dates"),
+        ({"kind": "temporal"}, "after"),
+        ({"kind": "temporal", "after": "2024-01-31", "assignment": "x"}, "assignment"),
+    ):
+        with pytest.raises(ConfigError, match=f"data split: {key}: .* by_member needs an assignment, temporal the day"):
             split([corpus], output, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"after: '31\.1\.2024' is no day"):
+        split([corpus], output, kind="temporal", after="31.1.2024")
+    with pytest.raises(ConfigError, match="kind 'by_date'"):
+        split([corpus], output, kind="by_date")  # type: ignore[arg-type]
     with pytest.raises(MissingFile, match=r"assignment\.tsv"):
         split([corpus], output, kind="by_member", assignment=str(tmp_path / "assignment.tsv"))
     with pytest.raises(MissingFile, match="data ingest"):
@@ -269,8 +266,7 @@ def test_two_real_corpora_are_split_without_leaks(
     summary = split([corpus], str(tmp_path / "split"), kind="by_cluster", seed=2)
     divided = load_split(tmp_path / "split")
     assert summary.proteins["test"] > 0
-    found = check_leaks([corpus], divided)
-    assert found.as_dict() == {"sequences": 0, "accessions": 0, "texts": 0}
+    assert check_training(DataConfig(corpus=[corpus], split=summary.output)) == ()
     sequence_of = {row["proteins"][0]["accession"]: row["proteins"][0]["sequence"] for row in records}
     test = [name for name in sequence_of if divided.of(name) == "test"][:8]
     for one, other in product(test, [name for name in sequence_of if divided.of(name) != "test"]):

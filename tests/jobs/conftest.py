@@ -11,18 +11,26 @@ from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, make_record
 from protein2text.proteins import Protein
 
 
-@pytest.fixture
-def small_run(tmp_path: Path) -> dict[str, Any]:
-    """The run as YAML holds it, every path absolute."""
-    corpus = tmp_path / "corpus"
-    proteins = [Protein(f"P{number}", "ACDEFGHIKL" * (2 + number)) for number in range(6)]
-    records = [make_record(protein.accession, [protein], source="test", text="Binds zinc.") for protein in proteins]
-    write_shard(pa.Table.from_pylist(records, schema=RECORD_SCHEMA), corpus / "records" / "part-00000.parquet")
+def write_corpus(folder: Path, proteins: list[Protein]) -> Path:
+    """A finished corpus with a description of each protein."""
+    records = [
+        make_record(protein.accession, [protein], source="test", text=f"Binds zinc {protein.accession}.")
+        for protein in proteins
+    ]
+    write_shard(pa.Table.from_pylist(records, schema=RECORD_SCHEMA), folder / "records" / "part-00000.parquet")
     card = {
         "version": RECORD_VERSION, "checksum": "0" * 64, "shards": {"records": ["part-00000.parquet"]},
         "licences": {"CC BY 4.0": len(records)},
     }  # fmt: skip
-    (corpus / "card.json").write_text(json.dumps(card))
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> dict[str, Any]:
+    """The run as YAML holds it, every path absolute."""
+    proteins = [Protein(f"P{number}", "ACDEFGHIKL" * (2 + number)) for number in range(6)]
+    corpus = write_corpus(tmp_path / "corpus", proteins)
     return {
         "extends": "tiny",
         "name": "submitted",

@@ -1,7 +1,8 @@
-"""A training job submitted to a Ray cluster that has every dependency but not this package."""
+"""Jobs submitted to a Ray cluster that has every dependency but not this package."""
 
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -17,6 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+
+from protein2text.data.split import split
+from protein2text.proteins import Protein
+from tests.jobs.conftest import write_corpus
 
 START_TIMEOUT_S, JOB_TIMEOUT_S = 120, 400
 
@@ -144,3 +149,16 @@ def test_a_submitted_job_reads_literature(cluster: Cluster, repository: Path, tm
     (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
     assert json.loads(line)["passages"] == 1
     assert (tmp_path / "literature" / "card.json").is_file()
+
+
+def test_a_submitted_split_does_what_the_command_does(cluster: Cluster, repository: Path, tmp_path: Path) -> None:
+    dice = random.Random(3)
+    proteins = [Protein(f"P{number}", "".join(dice.choices("ACDEFGHIKLMNPQRSTVWY", k=60))) for number in range(8)]
+    corpus = write_corpus(tmp_path / "corpus", proteins)
+    arguments = [str(corpus), "--output", str(tmp_path / "split"), "--test-share", "0.4", "--on-hit", "drop"]
+    job = ["submit", f"--working-dir={repository}", "--", "python", "jobs/split.py", *arguments]
+    done = ray_job(job, cluster.address, cluster.environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
+    here = split([str(corpus)], str(tmp_path / "here"), kind="by_cluster", test_share=0.4, on_hit="drop")
+    assert json.loads(line)["checksum"] == here.checksum

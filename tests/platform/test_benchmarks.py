@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,11 @@ def prediction(repository: Path) -> Iterator[ModuleType]:
     yield from script(repository, "predict")
 
 
+@pytest.fixture(scope="module")
+def splitting(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "split")
+
+
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])
 def test_only_green_operations_are_timed(runner: ModuleType, tmp_path: Path, body: str, green: bool) -> None:
     tests = tmp_path / "test_operation.py"
@@ -61,3 +67,17 @@ def test_the_references_way_and_batches_write_the_same_answers(prediction: Modul
     other = json.dumps({**json.loads(lines[7]), "Predicted": "another answer"})
     (tmp_path / "reference.jsonl").write_text("\n".join([*lines[:7], other, *lines[8:]]), encoding="utf-8")
     assert not prediction.same_answers(tmp_path), "one answer that differs forbids timing"
+
+
+def test_split_is_measured_on_families_of_realistic_lengths(splitting: ModuleType, tmp_path: Path) -> None:
+    made = list(splitting.sequences(2000))
+    assert made == list(splitting.sequences(2000))
+    assert len(made) == 2000
+    assert 250 < statistics.median(map(len, made)) < 340
+    row = splitting.measure(60, tmp_path)
+    assert row["sequences"] == 60
+    assert row["residues"] == sum(map(len, made[:60]))
+    assert row["search"] == "exhaustive"
+    assert 0 < row["search_s"] < row["total_s"]
+    assert row["peak_together_bytes"] >= row["peak_python_bytes"] / 2 > 0
+    assert list(row)[-len(splitting.origin(torch.device("cpu"))) :] == list(splitting.origin(torch.device("cpu")))

@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,17 +20,18 @@ from protein2text.errors import MissingFile, ResourcesUnavailable
 logger = logging.getLogger(__name__)
 
 PATH_VARIABLE = "MMSEQS2_PATH"
-EXHAUSTIVE_CELLS = 10**11
-"""Up to this many cells of alignment matrices every pair is aligned, which misses none: some 20 s of one CPU."""
+EXHAUSTIVE_CELLS = 10**12
+"""Up to this many cells of alignment matrices a search aligns every pair, which misses none: some 5 min of one CPU."""
+CLUSTERED_CELLS = 10**11
+"""The same for clustering, which a search follows anyway: some 30 s."""
 SENSITIVITY = 7.5
 """MMseqs2's own name for its most sensitive filter; a missed neighbor is a leak."""
 MAX_EVALUE = 1e-3
 """An alignment less significant than this is chance, whatever its identity."""
 MAX_NEIGHBORS = 1000
-"""Candidates aligned per query; the nearest neighbor is among the first."""
+"""Candidates aligned per query at first; a query whose candidates were all neighbors is searched again with more."""
 
 _EXHAUSTIVE = ("--prefilter-mode", "2", "--alignment-mode", "3")
-_FILTERED = ("-s", str(SENSITIVITY), "--max-seqs", str(MAX_NEIGHBORS), "--alignment-mode", "3")
 
 
 class Hit(NamedTuple):
@@ -79,17 +81,27 @@ def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: floa
     follow. Small sets are compared exhaustively, large ones by MMseqs2's cascade.
 
     Args:
-        sequences: name to residues; names without white space.
+        sequences: name to residues.
         min_identity: over the alignment, 0-1.
         coverage: of both sequences, 0-1.
 
     Returns:
         Name to the name of its cluster's representative.
     """
+    with tempfile.TemporaryDirectory(prefix="mmseqs-") as folder:
+        cluster_into(Path(folder) / "clusters.tsv", sequences, min_identity, coverage)
+        return read_clusters(Path(folder) / "clusters.tsv", sequences)
+
+
+def cluster_into(path: Path, sequences: Mapping[str, str], min_identity: float, coverage: float) -> None:
+    """Do what `cluster` does and leave its table, which appears only when it is whole."""
+    if not sequences:
+        path.touch()
+        return
     thresholds = ("--min-seq-id", str(min_identity), "-c", str(coverage), "--cov-mode", "0")
-    with tempfile.TemporaryDirectory(prefix="mmseqs-") as work:
+    with tempfile.TemporaryDirectory(prefix="mmseqs-", dir=path.parent) as work:
         fasta, table = _write_fasta(sequences, Path(work) / "all.fasta"), Path(work) / "out_cluster.tsv"
-        if is_small(sequences, sequences):
+        if _cells(sequences, sequences) <= CLUSTERED_CELLS:
             database, hits, clusters, scratch = (f"{work}/{name}" for name in ("db", "hits", "clusters", "scratch"))
             _run("createdb", str(fasta), database)
             _run("search", database, database, hits, scratch, *thresholds, *_EXHAUSTIVE, "--add-self-matches", "1")
@@ -97,8 +109,15 @@ def cluster(sequences: Mapping[str, str], *, min_identity: float, coverage: floa
             _run("createtsv", database, database, clusters, str(table))
         else:
             _run("easy-cluster", str(fasta), f"{work}/out", f"{work}/scratch", *thresholds)
-        lines = table.read_text().splitlines()
-    return {member: representative for representative, member in (line.split("\t") for line in lines)}
+        os.replace(table, path)
+
+
+def read_clusters(path: Path, sequences: Mapping[str, str]) -> dict[str, str]:
+    """Name to the name of its representative, from the table that `cluster_into` left."""
+    names = list(sequences)
+    with path.open() as lines:
+        pairs = (line.split() for line in lines)
+        return {names[int(member)]: names[int(representative)] for representative, member in pairs}
 
 
 def search(queries: Mapping[str, str], targets: Mapping[str, str]) -> list[Hit]:
@@ -107,29 +126,76 @@ def search(queries: Mapping[str, str], targets: Mapping[str, str]) -> list[Hit]:
     Small sets are compared exhaustively, large ones through MMseqs2's k-mer filter at its most sensitive setting. The
     hits of one query come best alignment first.
     """
-    if not queries or not targets:
-        return []
-    with tempfile.TemporaryDirectory(prefix="mmseqs-") as work:
-        query_fasta = _write_fasta(queries, Path(work) / "queries.fasta")
+    with tempfile.TemporaryDirectory(prefix="mmseqs-") as folder:
+        search_into(Path(folder) / "hits.tsv", queries, targets)
+        return list(read_hits(Path(folder) / "hits.tsv", queries, targets))
+
+
+def search_into(path: Path, queries: Mapping[str, str], targets: Mapping[str, str]) -> None:
+    """Do what `search` does and leave its table, which appears only when it is whole.
+
+    The filter hands on a bounded number of candidates per query. Where all of them proved to be neighbors there may be
+    more: such queries are searched again with ten times the bound, until none is left.
+    """
+    with tempfile.TemporaryDirectory(prefix="mmseqs-", dir=path.parent) as work:
+        found = Path(work) / "found.tsv"
+        found.touch()
+        wanted, bound = list(range(len(queries)) if targets else ()), MAX_NEIGHBORS
         target_fasta = _write_fasta(targets, Path(work) / "targets.fasta")
-        out = Path(work) / "hits.tsv"
-        _run(
-            "easy-search", str(query_fasta), str(target_fasta), str(out), f"{work}/tmp",
-            *(_EXHAUSTIVE if is_small(queries, targets) else _FILTERED), "-e", str(MAX_EVALUE),
-            "--format-output", "query,target,fident,qcov,tcov",
-        )  # fmt: skip
-        rows = [line.split("\t") for line in out.read_text().splitlines()]
-    hits = [Hit(query, target, *(float(value) for value in numbers)) for query, target, *numbers in rows]
-    return [hit for hit in hits if hit.query != hit.target]
+        while wanted:
+            query_fasta = _write_fasta(queries, Path(work) / "queries.fasta", wanted)
+            small, table = is_small(queries, targets), Path(work) / f"{bound}.tsv"
+            how = _EXHAUSTIVE if small else ("-s", str(SENSITIVITY), "--max-seqs", str(bound), "--alignment-mode", "3")
+            _run(
+                "easy-search", str(query_fasta), str(target_fasta), str(table), f"{work}/tmp{bound}", *how,
+                "-e", str(MAX_EVALUE), "--format-output", "query,target,fident,qcov,tcov",
+            )  # fmt: skip
+            full = [] if small or bound >= len(targets) else _full_queries(table, bound)
+            _append(table, found, without=set(full))
+            wanted, bound = full, bound * 10
+            if full:
+                logger.info("%d queries have more than %d neighbors and are searched again", len(full), bound // 10)
+        os.replace(found, path)
+
+
+def read_hits(path: Path, queries: Mapping[str, str], targets: Mapping[str, str]) -> Iterator[Hit]:
+    """Hits one by one from the table that `search_into` left, which may be larger than memory."""
+    query_names, target_names = list(queries), list(targets)
+    with path.open() as lines:
+        for line in lines:
+            query, target, identity, query_coverage, target_coverage = line.split()
+            names = query_names[int(query)], target_names[int(target)]
+            if names[0] != names[1]:
+                yield Hit(*names, float(identity), float(query_coverage), float(target_coverage))
 
 
 def is_small(queries: Mapping[str, str], targets: Mapping[str, str]) -> bool:
     """Whether every pair can be aligned in reasonable time."""
-    return sum(map(len, queries.values())) * sum(map(len, targets.values())) <= EXHAUSTIVE_CELLS
+    return _cells(queries, targets) <= EXHAUSTIVE_CELLS
 
 
-def _write_fasta(sequences: Mapping[str, str], path: Path) -> Path:
-    path.write_text("".join(f">{name}\n{residues}\n" for name, residues in sequences.items()))
+def _cells(queries: Mapping[str, str], targets: Mapping[str, str]) -> int:
+    return sum(map(len, queries.values())) * sum(map(len, targets.values()))
+
+
+def _full_queries(table: Path, bound: int) -> list[int]:
+    """Queries with as many hits as they were allowed candidates."""
+    with table.open() as lines:
+        counts = Counter(line.split("\t", 1)[0] for line in lines)
+    return sorted(int(query) for query, count in counts.items() if count >= bound)
+
+
+def _append(table: Path, found: Path, without: set[int]) -> None:
+    with table.open() as lines, found.open("a") as out:
+        out.writelines(line for line in lines if not without or int(line.split("\t", 1)[0]) not in without)
+
+
+def _write_fasta(sequences: Mapping[str, str], path: Path, wanted: Sequence[int] | None = None) -> Path:
+    """Sequences under their numbers, which are short and hold no white space; all of them unless some are wanted."""
+    residues = list(sequences.values())
+    chosen = range(len(residues)) if wanted is None else wanted
+    with path.open("w") as file:
+        file.writelines(f">{number}\n{residues[number]}\n" for number in chosen)
     return path
 
 

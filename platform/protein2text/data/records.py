@@ -186,7 +186,12 @@ def record_shards(folder: str | Path) -> list[str]:
 
 
 def iter_local(dirs: Sequence[str | Path], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Records of finished corpora as plain rows, in this process: for planning and evaluation, not for big corpora.
+    """All that `stream_records` gives, at once: for planning and evaluation, not for big corpora."""
+    return list(stream_records(dirs, columns))
+
+
+def stream_records(dirs: Sequence[str | Path], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Records of finished corpora as plain rows, in this process, a few at a time.
 
     Args:
         dirs: corpus folders, read in this order.
@@ -196,32 +201,38 @@ def iter_local(dirs: Sequence[str | Path], columns: Sequence[str] | None = None)
         RecordError: two corpora hold the same record id, which would train or count one of them twice.
     """
     wanted = list(columns) if columns is not None else RECORD_SCHEMA.names
-    rows: list[dict[str, Any]] = []
-    seen: dict[str, str] = {}
+    earlier: dict[bytes, str] = {}
     for folder in dirs:
+        here: set[bytes] = set()
         for row in _rows(folder, sorted({*wanted, "record_id"}, key=RECORD_SCHEMA.names.index)):
-            other = seen.setdefault(row["record_id"], str(folder))
-            if other != str(folder):
-                raise RecordError(
-                    row["record_id"],
-                    "record_id",
-                    f"stands in {other} and in {folder}",
-                    "an id names one record",
-                    "Ingest the sources into one corpus, or leave one of the two out.",
-                )
-            rows.append({name: row[name] for name in wanted})
-    return rows
+            if len(dirs) > 1:
+                key = hashlib.blake2b(row["record_id"].encode(), digest_size=16).digest()
+                here.add(key)
+                if key in earlier:
+                    raise _in_two_corpora(row["record_id"], earlier[key], folder)
+            yield {name: row[name] for name in wanted}
+        earlier |= dict.fromkeys(here, str(folder))
+
+
+def _in_two_corpora(record_id: str, first: str, second: str | Path) -> RecordError:
+    return RecordError(
+        record_id,
+        "record_id",
+        f"stands in {first} and in {second}",
+        "an id names one record",
+        "Ingest the sources into one corpus, or leave one of the two out.",
+    )
 
 
 def _rows(folder: str | Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     for path in record_shards(folder):
-        with _shard(path) as shard:
+        with open_shard(path) as shard:
             for batch in shard.iter_batches(columns=columns):
                 yield from batch.to_pylist()
 
 
 @contextmanager
-def _shard(path: str) -> Iterator[pq.ParquetFile]:
+def open_shard(path: str) -> Iterator[pq.ParquetFile]:
     """A shard to read from.
 
     Raises:
@@ -233,7 +244,7 @@ def _shard(path: str) -> Iterator[pq.ParquetFile]:
     except (pa.ArrowException, OSError) as error:
         place, remedy = Path(path), "Remove the corpus and ingest its sources again."
         problem = f"it cannot be read: {str(error).splitlines()[0].rstrip('.')}"
-        raise CorruptCheckpoint(str(place.parents[1]), f"records/{place.name}", problem, remedy) from error
+        raise CorruptCheckpoint(str(place.parents[1]), f"{place.parent.name}/{place.name}", problem, remedy) from error
 
 
 def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
@@ -249,7 +260,7 @@ def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
 
     groups: list[dict[str, Any]] = []
     for path in (path for folder in dirs for path in record_shards(folder)):
-        with _shard(path) as shard:
+        with open_shard(path) as shard:
             groups += [{"path": path, "group": group} for group in range(shard.num_row_groups)]
     if not groups:
         return ray.data.from_arrow(RECORD_SCHEMA.empty_table())
@@ -261,7 +272,7 @@ def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
 def _read_row_groups(batch: pa.Table) -> pa.Table:
     tables = []
     for item in batch.to_pylist():
-        with _shard(item["path"]) as shard:
+        with open_shard(item["path"]) as shard:
             tables.append(shard.read_row_group(item["group"]))
     return pa.concat_tables(tables)
 

@@ -1,30 +1,34 @@
 """Split: which proteins are trained on and which are kept for testing, and how similar the two sides measure.
 
-``by_cluster`` (generalization): cluster, split by cluster, search test against the rest, move what still hits.
+``by_cluster`` (generalization): cluster, split by cluster, search test against the rest, move or drop what still hits.
 ``by_member`` (recall of known families): the sides come from a file; nothing is moved, similarity is only measured.
+``temporal`` (what came later): entries created after a day are test; similarity is only measured.
 """
 
 import hashlib
 import logging
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protein2text.data import mmseqs
-from protein2text.data.leaks import overlaps
+from protein2text.data.data_config import Kind, OnHit
 from protein2text.data.protein_table import ProteinTable
 from protein2text.data.records import load_card
-from protein2text.data.split_folder import SPLITS, Split, load_split, write_split
-from protein2text.data.split_sides import Sides, by_cluster, from_file
-from protein2text.errors import ConfigError, LeakError, MissingFile, ResumeMismatch
+from protein2text.data.split_card import measured_and_written
+from protein2text.data.split_dates import dates_in_provenance, dates_in_table, parse_date, temporal
+from protein2text.data.split_folder import Split, load_split
+from protein2text.data.split_sides import by_cluster, from_file
+from protein2text.data.split_work import Progress, SplitWork
+from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["Split", "SplitSummary", "load_split", "split"]
 
-_ARGUMENTS = ("assignment", "test_share", "seed")
+_ARGUMENTS = ("assignment", "test_share", "seed", "on_hit", "after", "dates")
 
 
 @dataclass(frozen=True)
@@ -40,113 +44,114 @@ class SplitSummary:
     num_clusters: int
     num_moved: int
     """Accessions drawn for test that still had a relative in training and were moved there."""
+    num_dropped: int
+    """The same, where they were dropped instead."""
     max_identity: float | None
     """Highest measured identity of a test protein to one outside test, over alignments that cover one of them."""
     max_local_identity: float | None
     """The same over significant alignments of any length."""
     checksum: str
+    stage_seconds: dict[str, float]
+    """Wall time of each stage when the split was made."""
     seconds: float
     already_done: bool
 
 
 def split(
-    corpus: list[str],
+    corpus: Sequence[str],
     output: str,
     *,
-    kind: str,
+    kind: Kind,
     assignment: str | None = None,
+    after: str | None = None,
+    dates: str | None = None,
+    on_hit: OnHit = "move",
     test_share: float = 0.2,
     seed: int = 0,
     min_identity: float = 0.3,
     coverage: float = 0.8,
+    progress: Progress | None = None,
 ) -> SplitSummary:
     """Divide the proteins of all corpora of a run, once for both stages and every benchmark.
+
+    A killed split goes on after its last finished stage when it is called again with the same arguments.
 
     Args:
         corpus: folders written by ingest.
         output: split folder.
-        kind: ``by_cluster`` or ``by_member``.
+        kind: how the sides are chosen.
         assignment: for ``by_member``, a table ``accession<TAB>split<TAB>group``; its header line is optional.
+        after: for ``temporal``, a day as in 2024-01-31; entries created after it are test.
+        dates: for ``temporal``, a table ``accession<TAB>date`` of entries whose date the records' provenance does not
+            state, or that shall have another.
+        on_hit: what becomes of a test protein that is too much like training: ``move`` it there, or ``drop`` it.
         test_share: for ``by_cluster``, the share of proteins drawn for test; what is moved later makes it smaller.
         seed: of the draw.
         min_identity: from this identity on (0-1) two proteins are relatives,
         coverage: if their alignment covers this share (0-1) of one of them.
+        progress: told of each stage as it begins.
 
     Raises:
-        MissingFile: no such corpus or assignment.
-        ConfigError: arguments that do not fit the kind, or an assignment that does not cover the corpora.
+        MissingFile: no such corpus, assignment or dates.
+        ConfigError: arguments that do not fit the kind, or a file that does not cover the corpora.
         LeakError: a sequence, accession or text on both sides, or no protein left for test.
         ResumeMismatch: the folder holds a split of other corpora or made with other arguments.
     """
     started = time.monotonic()
-    if kind not in ("by_cluster", "by_member") or (kind == "by_member") != (assignment is not None):
-        allowed = "by_cluster takes no assignment file and by_member needs one"
-        raise ConfigError("data split", "kind", f"{kind!r} with assignment {assignment!r}: {allowed}")
     inputs: dict[str, Any] = {
         "kind": kind,
         "corpora": [load_card(folder)["checksum"] for folder in corpus],
         "min_identity": min_identity,
         "coverage": coverage,
+        **_kind_arguments(kind, assignment, after, dates, on_hit, test_share, seed),
     }
-    inputs |= {"assignment": _file_checksum(assignment)} if assignment else {"test_share": test_share, "seed": seed}
     folder = Path(output).resolve()
     if (folder / "split.json").exists():
         return _summary(folder, _same_split(folder, inputs), time.monotonic() - started, already_done=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = ProteinTable.load(corpus)
-    drawn = None if assignment else by_cluster(table, test_share, seed, min_identity, coverage)
-    card = _write(folder, table, drawn or from_file(table, str(assignment)), inputs)
+    work = SplitWork(folder, {**inputs, "tool": mmseqs.version()}, progress)
+    with work.stage("read", f"read {len(corpus)} corpora"):
+        table = ProteinTable.load(corpus)
+    limits = {"min_identity": min_identity, "coverage": coverage}
+    if kind == "by_cluster":
+        sides = by_cluster(table, work, share=test_share, seed=seed, on_hit=on_hit, **limits)
+    elif kind == "by_member":
+        sides = from_file(table, work, Path(str(assignment)))
+    else:
+        known = {**dates_in_provenance(corpus), **(dates_in_table(Path(dates)) if dates else {})}
+        day = parse_date(str(after))
+        assert day is not None, "checked with the other arguments"
+        sides = temporal(table, work, known, after=day, on_hit=on_hit, **limits)
+    card = measured_and_written(folder, corpus, table, sides, inputs, work)
     return _summary(folder, card, time.monotonic() - started, already_done=False)
 
 
-def _write(folder: Path, table: ProteinTable, sides: Sides, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Measure, check the promises every kind makes, and store."""
-    test = table.checksums_of(accession for accession, side in sides.side.items() if side == "test")
-    found = overlaps(table.records, sides.side)
-    if not test:
-        raise LeakError(
-            str(folder),
-            f"no protein is left for test: all that were drawn have relatives in training ({len(sides.moved)} moved)",
-            "Give more or more varied proteins, a larger test_share, or declare the split by_member.",
+def _kind_arguments(
+    kind: str, assignment: str | None, after: str | None, dates: str | None, on_hit: str, test_share: float, seed: int
+) -> dict[str, Any]:
+    """What decides a split of this kind, files by their checksum; other kinds' arguments are refused."""
+    wanted = {"by_cluster": (), "by_member": ("assignment",), "temporal": ("after",)}
+    given = {"assignment": assignment, "after": after, "dates": dates}
+    if kind not in wanted or on_hit not in ("move", "drop"):
+        problem = f"kind {kind!r} with on_hit {on_hit!r}; kinds are {', '.join(wanted)}, on_hit is move or drop"
+        raise ConfigError("data split", "kind", problem)
+    missing = [name for name in wanted[kind] if given[name] is None]
+    extra = [name for name, value in given.items() if value and name not in wanted[kind]]
+    extra = [name for name in extra if (kind, name) != ("temporal", "dates")]
+    if missing or extra or (kind == "by_member" and on_hit != "move"):
+        rules = (
+            "by_member needs an assignment, temporal the day `after` which entries are test and takes `dates`, "
+            "by_cluster takes neither; by_member moves and drops nothing"
         )
-    if any(found.as_dict().values()):
-        shared = ", ".join(f"{count} {kind}" for kind, count in found.as_dict().items())
-        raise LeakError(str(folder), f"test shares {shared} with training", "Correct the assignment or the corpora.")
-    nearest = table.nearest(test, sides.hits, inputs["coverage"])
-    rows = []
-    for accession, side in sides.side.items():
-        measured = [nearest[checksum] for checksum in table.of_accession[accession] if checksum in nearest]
-        rows.append(
-            {
-                "accession": accession,
-                "split": side,
-                "cluster": sides.cluster[accession],
-                "max_identity": max((covered for covered, _ in measured if covered is not None), default=None),
-                "max_local_identity": max((local for _, local in measured), default=None),
-            }
-        )
-    where = [{sides.side[protein["accession"]] for protein in record["proteins"]} for record in table.records]
-    counts = Counter(names.pop() if len(names) == 1 else "mixed" for names in where)
-    return write_split(
-        folder,
-        rows,
-        {
-            **inputs,
-            "tool": f"MMseqs2 {mmseqs.version()}",
-            "search": "exhaustive" if sides.exhaustive else f"k-mer filter, sensitivity {mmseqs.SENSITIVITY}",
-            "proteins": {name: sum(side == name for side in sides.side.values()) for name in SPLITS},
-            "records": {name: counts[name] for name in (*SPLITS, "mixed")},
-            "num_clusters": len(set(sides.cluster.values())),
-            "num_moved": len(sides.moved),
-            "max_identity": _highest(rows, "max_identity"),
-            "max_local_identity": _highest(rows, "max_local_identity"),
-            "overlaps": found.as_dict(),
-        },
-    )
-
-
-def _highest(rows: list[dict[str, Any]], column: str) -> float | None:
-    return max((row[column] for row in rows if row[column] is not None), default=None)
+        found = ", ".join(f"{name} {value!r}" for name, value in given.items() if value) or "nothing else"
+        raise ConfigError("data split", (missing + extra + ["on_hit"])[0], f"{kind} with {found}: {rules}")
+    if kind == "by_member":
+        return {"assignment": _file_checksum(str(assignment), "the assignment of proteins to splits")}
+    if kind == "by_cluster":
+        return {"test_share": test_share, "seed": seed, "on_hit": on_hit}
+    if parse_date(str(after)) is None:
+        raise ConfigError("data split", "after", f"{after!r} is no day; write it as in 2024-01-31")
+    source = _file_checksum(dates, "the dates of entries") if dates else "provenance"
+    return {"after": after, "dates": source, "on_hit": on_hit}
 
 
 def _same_split(folder: Path, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -159,13 +164,13 @@ def _same_split(folder: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     return card
 
 
-def _file_checksum(path: str) -> str:
+def _file_checksum(path: str, purpose: str) -> str:
     if not Path(path).is_file():
-        raise MissingFile(path, "the assignment of proteins to splits", "Give the file that the corpus came with.")
+        raise MissingFile(path, purpose, "Give the file that the corpus came with.")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _summary(folder: Path, card: dict[str, Any], seconds: float, already_done: bool) -> SplitSummary:
-    kept = {name: card[name] for name in ("kind", "proteins", "records", "num_clusters", "num_moved", "checksum")}
-    maxima = {name: card[name] for name in ("max_identity", "max_local_identity")}
-    return SplitSummary(output=str(folder), **kept, **maxima, seconds=seconds, already_done=already_done)
+    kept = ("kind", "proteins", "records", "num_clusters", "num_moved", "num_dropped", "max_identity")
+    values = {name: card[name] for name in (*kept, "max_local_identity", "checksum", "stage_seconds")}
+    return SplitSummary(output=str(folder), **values, seconds=round(seconds, 3), already_done=already_done)

@@ -1,4 +1,5 @@
-"""A split as stored: ``split.parquet`` beside ``split.json``, the card that is written last."""
+"""A split as stored: ``split.parquet`` (every protein), ``test.parquet`` (what a test protein is known by) and
+``split.json``, its card, which is written last."""
 
 import hashlib
 import json
@@ -14,8 +15,10 @@ import pyarrow.parquet as pq
 from protein2text.data.records import row_bytes, write_json, write_shard
 from protein2text.errors import CorruptCheckpoint, MissingFile, UnusableRecord
 
-SPLIT_VERSION = 1
-SPLITS = ("train", "validation", "test")
+SPLIT_VERSION = 2
+DROPPED = "dropped"
+SPLITS = ("train", "validation", "test", DROPPED)
+"""A dropped protein was drawn for test, is too much like training, and is used for neither."""
 SPLIT_SCHEMA = pa.schema(
     [
         ("accession", pa.string()),
@@ -23,12 +26,24 @@ SPLIT_SCHEMA = pa.schema(
         ("cluster", pa.string()),
         ("max_identity", pa.float32()),
         ("max_local_identity", pa.float32()),
+        ("nearest", pa.string()),
     ],
     metadata={"protein2text.split_version": str(SPLIT_VERSION)},
 )
 """``max_identity``: of a test protein to any training or validation protein, over significant alignments that cover
-the stated share of one of the two; ``max_local_identity``: over significant alignments of any length. Both 0-1, null
-where nothing aligns and on other splits."""
+the stated share of one of the two; ``max_local_identity``: over significant alignments of any length; ``nearest``: the
+accession behind the first of them that stands. Identities 0-1; null where nothing aligns and on other splits."""
+TEST_SCHEMA = pa.schema(
+    [
+        ("accession", pa.string()),
+        ("checksum", pa.string()),
+        ("sequence", pa.string()),
+        ("texts", pa.list_(pa.binary())),
+    ],
+    metadata={"protein2text.split_version": str(SPLIT_VERSION)},
+)
+"""One row per sequence of a test protein; ``texts`` are the keys (``leaks.text_keys``) of what is said about it. With
+them another run checks its training records against this split without the corpora that it was made from."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Split:
 
     @property
     def kind(self) -> str:
-        """``by_cluster`` claims generalization, ``by_member`` recall of known families only."""
+        """``by_cluster`` claims generalization, ``by_member`` recall of known families only, ``temporal`` neither."""
         return str(self.card["kind"])
 
     @cached_property
@@ -77,11 +92,16 @@ class Split:
         return names.pop() if len(names) == 1 else None
 
 
-def write_split(folder: Path, rows: list[dict[str, Any]], card: dict[str, Any]) -> dict[str, Any]:
-    """Write a split and return its card with version and checksum."""
+def write_split(
+    folder: Path, rows: list[dict[str, Any]], card: dict[str, Any], test: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Write a split and return its card with version and checksum; ``test`` are rows of ``TEST_SCHEMA``."""
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["accession"])), schema=SPLIT_SCHEMA)
     card = {"version": SPLIT_VERSION, **card, "checksum": _checksum(table.to_pylist())}
     write_shard(table, folder / "split.parquet")
+    if test is not None:
+        known_by = pa.Table.from_pylist(test, schema=TEST_SCHEMA)
+        write_shard(known_by.sort_by([("accession", "ascending"), ("checksum", "ascending")]), folder / "test.parquet")
     write_json(card, folder / "split.json")
     return card
 

@@ -17,7 +17,7 @@ from protein2text.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 SEARCH_URL = "https://rest.uniprot.org/uniprotkb/search"
-FIELDS = "accession,id,protein_name,gene_names,organism_name,length,cc_function,ec,sequence"
+FIELDS = "accession,id,protein_name,gene_names,organism_name,length,date_created,cc_function,ec,sequence"
 PAGE_SIZE = 500
 """Entries a page; the service allows no more."""
 LICENCE = "CC BY 4.0"

@@ -45,6 +45,8 @@ _FULL_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)")
 _CODES = "ID AC DT DE GN OS OG OC OX OH RN RP RC RX RG RA RT RL CC DR PE KW FT SQ // **"
 _LINE_CODES = frozenset(("  ", *_CODES.split()))
 _AFTER_OMISSION = ("and ", "or ", "to ", "but ")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAY = re.compile(rf"(\d\d)-({'|'.join(_MONTHS)})-(\d{{4}})")
 
 
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
@@ -92,6 +94,12 @@ def function_comments(lines: list[str]) -> list[str]:
     return comments
 
 
+def iso_day(text: str) -> str | None:
+    """``01-JUL-1993`` as ``1993-07-01``, None for what is no such day."""
+    match = _DAY.fullmatch(text)
+    return f"{match[3]}-{_MONTHS.index(match[2]) + 1:02}-{match[1]}" if match else None
+
+
 def parse(raw: str, place: Place) -> Record:
     """A description from the entry's FUNCTION comments.
 
@@ -119,6 +127,7 @@ def parse(raw: str, place: Place) -> Record:
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": int(version[1] or version[2]) if version else None,
+        "created": iso_day("".join(lines.of("DT")[:1])[:11]),
         "licence": stated_licence(" ".join(notices)),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)

@@ -49,5 +49,6 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": (entry.get("entryAudit") or {}).get("entryVersion"),
+        "created": (entry.get("entryAudit") or {}).get("firstPublicDate"),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)

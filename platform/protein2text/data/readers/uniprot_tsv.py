@@ -65,5 +65,6 @@ def parse(raw: str, place: Place) -> Record:
         "organism": row.get("Organism"),
         "evidence": function.evidence,
         "pubmed": function.pubmed,
+        "created": row.get("Date of creation"),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)

@@ -86,6 +86,7 @@ def parse(raw: str, place: Place) -> Record:
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": int(entry.get("version", 0)),
+        "created": entry.get("created"),
         "licence": stated_licence(entry.findtext("copyright") or ""),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
