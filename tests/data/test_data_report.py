@@ -78,7 +78,7 @@ def test_a_corpus_shows_its_counts_and_the_balance_of_its_questions(corpus: Path
     page = Page(Path(made.report))
     card = json.loads((corpus / "card.json").read_text())
     assert page.rows("Counts")["records"] == str(card["counts"]["records"]) == "11"
-    assert page.rows("Funnel") == {"rows": "11", **{f"not {name}": "0" for name in card["reasons"]}}
+    assert page.rows("Funnel") == {step["step"]: str(step["left"]) for step in card["funnel"]}
     assert page.rows("Licences") == {"not stated": "11"}
     assert page.rows("Answers") == {"other": "3", "no": "2", "yes": "2"}
     assert page.rows("Questions per protein") == {"1": "1", "2": "0", "3–5": "0", "6–10": "1", **dict.fromkeys(

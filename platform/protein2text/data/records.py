@@ -4,6 +4,7 @@ A record holds one or two proteins and either a description (``text``), one ques
 neither (a protein without text). Null says unknown; an empty list of facts says known to have none.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -281,7 +282,7 @@ def corpus_checksum(folder: str | Path) -> str:
     """Digest of a corpus's records, read from its shards; equal to the card's unless a shard was altered."""
     digest = TableDigest(RECORD_SCHEMA)
     for path in record_shards(folder):
-        with _shard(path) as shard:
+        with open_shard(path) as shard:
             for batch in shard.iter_batches(batch_size=ROWS_PER_BLOCK * 64):
                 digest.update(pa.Table.from_batches([batch]))
     return digest.hexdigest()
