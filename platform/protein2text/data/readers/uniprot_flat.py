@@ -127,7 +127,7 @@ def parse(raw: str, place: Place) -> Record:
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": int(version[1] or version[2]) if version else None,
-        "created": iso_day("".join(lines.of("DT")[:1])[:11]),
+        "created": iso_day(entry["dates"][5:16]),
         "licence": stated_licence(" ".join(notices)),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
