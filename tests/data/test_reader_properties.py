@@ -79,9 +79,9 @@ def small_pieces() -> Iterator[None]:
         yield
 
 
-def outcomes(name: str, data: bytes, chunk_bytes: int) -> list[dict[str, Any]]:
+def outcomes(name: str, data: bytes, chunk_bytes: int, first_lines: int = 9) -> list[dict[str, Any]]:
     """What ingest's two steps make of a file's bytes, which come in chunks; the first holds some lines at least."""
-    first = len(b"\n".join(data.split(b"\n")[:9]))
+    first = len(b"\n".join(data.split(b"\n")[:first_lines]))
     chunks = [data[:first], *(data[at : at + chunk_bytes] for at in range(first, len(data), chunk_bytes))]
     of_file = {"format": name, "source": "test", "origin": ""}
     pieces = [of_file | piece._asdict() for piece in READERS[name].cut(iter(filter(None, chunks)))]
@@ -161,10 +161,27 @@ def test_damaged_files(name: str, seed: bytes, data: st.DataObject) -> None:
 
 @pytest.mark.slow
 @ALL_SEEDS
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_files_many_times(name: str, seed: bytes, data: st.DataObject) -> None:
     assert_all_told(name, data.draw(damaged(seed)), data.draw(st.integers(1, 99)))
+
+
+@pytest.mark.parametrize("name", ["fasta", "uniprot-flat", "uniprot-tsv", "uniprot-xml"])
+@pytest.mark.parametrize("chunk_bytes", [1, 77, 700])
+def test_an_entry_without_end_is_passed_over_in_a_file_that_goes_on(
+    name: str, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MAX_ENTRY_BYTES", 2000)
+    seed = dict(SEEDS)[name]
+    second = seed.index(b"P2")
+    filling = b"x" * 9999 if name == "uniprot-tsv" else (b"x" * 999 + b"\n  ") * 9
+    swollen = seed[:second] + filling + seed[second:]
+    rows = outcomes(name, swollen, chunk_bytes, first_lines=1)
+    assert [row["record_id"] for row in rows] == ["P1", None, "P3"]
+    assert rows[1]["reason"] == "entry_too_large"
+    line = int(rows[2]["place"].removeprefix("line "))
+    assert b"P3" in b"\n".join(swollen.split(b"\n")[line - 1 : line + 2])
 
 
 @pytest.mark.parametrize(

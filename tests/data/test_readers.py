@@ -5,11 +5,13 @@ import json
 import re
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
-from Bio import SeqIO
+from Bio import SeqIO, SwissProt
 
+from protein2text.data.evidence import function_text
 from protein2text.data.readers.entries import Place
 from protein2text.data.readers.formats import READERS, detect, read_entries
 from protein2text.data.records import Record
@@ -58,6 +60,31 @@ def test_flat_files_agree_with_biopython(real_data: Path) -> None:
             assert re.findall(r"[A-Za-z]{3,}", record["text"] or "")[:5] == first_words
             created = json.loads(record["provenance"] or "{}")["created"]
             assert datetime.strptime(entry.annotations["date"], "%d-%b-%Y").date().isoformat() == created
+
+
+def test_every_field_of_a_flat_file_agrees_with_biopython(
+    real_data: Path, swissprot_like: ModuleType, tmp_path: Path
+) -> None:
+    made = tmp_path / "made.txt"
+    swissprot_like.write_flat_file(made, 200, seed=4)
+    num_compared = 0
+    for path in [made, *sorted((real_data / "uniprot" / "flatfile").glob("*.txt"))]:
+        with path.open() as file:
+            entries = {entry.accessions[0]: entry for entry in SwissProt.parse(file)}
+        records, refused = read(path)
+        assert {error.reason for error in refused if isinstance(error, RecordError)} <= {"no_function"}
+        assert len(records) + len(refused) == len(entries)
+        for record in records:
+            entry, provenance = entries[record["record_id"]], json.loads(record["provenance"] or "{}")
+            assert record["proteins"][0]["sequence"] == entry.sequence
+            assert provenance["name"] == re.search(r"Full=([^;{]+)", entry.description)[1].strip()
+            assert provenance["organism"] == entry.organism.rstrip(".")
+            assert provenance["entry_version"] == entry.annotation_update[1]
+            function = [text for text in entry.comments if text.startswith("FUNCTION:")]
+            letters = re.sub(r"\s", "", "".join(function_text([text]).text for text in function))
+            assert re.sub(r"\s", "", record["text"] or "") == letters, "but for spaces after hyphens"
+            num_compared += 1
+    assert num_compared > 19 + 150
 
 
 def test_xml_agrees_with_biopython(real_data: Path) -> None:
@@ -369,3 +396,46 @@ def test_unknown_content_names_the_known_formats(tmp_path: Path, content: str) -
     path.write_text(content)
     with pytest.raises(ConfigError, match="known are FASTA"):
         detect(str(path))
+
+
+ENTRY = """\
+ID   ONE_TEST                Reviewed;           4 AA.
+AC   P00001;
+DT   01-JAN-2020, entry version 7.
+DE   RecName: Full=One;
+OS   Homo sapiens (Human).
+RN   [1]
+CC   -!- FUNCTION: Binds ATP.
+SQ   SEQUENCE   4 AA;  500 MW;  0123456789ABCDEF CRC64;
+     MKVL
+//
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("ID   ONE_TEST", "XX   ONE_TEST"), "line 1 of the entry begins with 'XX'"),
+        (("OS   Homo", "\nOS   Homo"), "line 5 of the entry begins with ''"),
+        (("AC   P00001;\n", ""), "0 lines with the code 'AC'"),
+        (("     MKVL\n", ""), "0 lines with the code '  '"),
+        (("RN   [1]\n", ENTRY.removesuffix("//\n")), "2 lines with the code 'ID'"),
+        (("OS   Homo sapiens (Human).\nRN   [1]\n", "RN   [1]\nOS   Homo sapiens (Human).\n"), "in the order"),
+        (("4 AA.", "5 AA."), "state one length"),
+        (("Reviewed;  ", "Reviewed   "), "state one length"),
+        (("SEQUENCE   4", "SEQUENCE   four"), "state one length"),
+    ],
+)
+def test_a_flat_entry_that_is_none_says_why_and_costs_only_itself(
+    tmp_path: Path, change: tuple[str, str], problem: str
+) -> None:
+    path = tmp_path / "entries.dat"
+    other = ENTRY.replace("P00001", "P00002")
+    path.write_text(other + ENTRY.replace(*change) + other.replace("P00002", "P00003"))
+    records, refused = read(path)
+    assert [record["record_id"] for record in records] == ["P00002", "P00003"]
+    (error,) = refused
+    assert isinstance(error, RecordError)
+    assert error.reason == "unreadable"
+    assert error.place == "line 11"
+    assert problem in str(error)
