@@ -15,7 +15,8 @@ from protein2text.data.ingest import ingest
 def main() -> None:
     """Ingest the sources and print the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="files or folders of files, here or at s3://, gs://, https://")
+    help_text = "files or folders of files, here or at s3://, gs:// or https://"
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help=help_text)
     parser.add_argument("--output", required=True, help="corpus folder to write")
     parser.add_argument("--uniprot", metavar="QUERY", help="download and read what a UniProtKB query finds")
     parser.add_argument("--max-residues", type=int, default=4096, help="longer proteins are quarantined, never cut")
