@@ -169,10 +169,20 @@ def test_a_name_in_the_answer_is_a_flag(check: Check) -> None:
     assert check(QUESTION, "AsnA catalyzes the amidation of aspartate.").flags == ("answer_names_protein",)
 
 
-def test_the_grounding_share_is_a_choice(check: Check) -> None:
-    half = ("What does this protein catalyze?", "It catalyzes amidation in livers and spleens.")
-    assert check(*half, QaRules(grounding_share=0.5)).reason is None
-    assert check(*half, QaRules(grounding_share=0.51)).reason == "ungrounded_words"
+@pytest.mark.parametrize(
+    ("answer", "share", "accepted"),
+    [
+        ("It catalyzes the livers.", 0.5, False),
+        ("It catalyzes the amidation.", 0.5, True),
+        ("It catalyzes amidation in livers.", 0.5, True),
+        ("It catalyzes amidation in livers.", 0.51, False),
+        ("It catalyzes growth in livers and spleens.", 0.5, False),
+        ("It catalyzes growth in livers and spleens.", 0.3, True),
+    ],
+)
+def test_how_many_words_may_be_missing(check: Check, answer: str, share: float, accepted: bool) -> None:
+    pair = check(QUESTION, answer, QaRules(grounding_share=share))
+    assert pair.reason == (None if accepted else "ungrounded_words"), pair
 
 
 def test_yes_answers_are_grounded_by_what_was_asked(check: Check) -> None:

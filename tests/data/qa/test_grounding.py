@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protein2text.data.qa.grounding import grounding, missing_name, missing_number, read_evidence, share_of
+from protein2text.data.qa.grounding import grounding, missing_name, missing_number, num_missing, read_evidence
 from protein2text.data.qa.rules import QaRules
 from protein2text.data.qa.terms import terms
 
@@ -19,7 +19,7 @@ EVIDENCE = read_evidence(ABSTRACT)
     "text",
     [
         "TNF-alpha", "TNFα", "IL2", "EC 6.3.1.1", "6.3.1.1", "magnesium", "Mg(2+)", "Mg++", "Ca2+", "kinase",
-        "xylobioside", "TNF-α-induced", "zinc-free", "glucose-fed",
+        "xylobioside", "TNF-α-induced", "glucose-fed",
     ],
 )  # fmt: skip
 def test_named_things_that_the_abstract_holds(text: str) -> None:
@@ -37,6 +37,11 @@ def test_named_things_that_the_abstract_holds(text: str) -> None:
         ("K+", "potassium(1+)"),
         ("GO:0004071", "go:0004071"),
         ("insulin", "insulin"),
+        ("iron", "iron"),
+        ("zinc-free", "zinc"),
+        ("serine", "serine"),
+        ("cholesterol", "cholesterol"),
+        ("nucleotides", "nucleotide"),
         ("xylanases", "xylanase"),
         ("zebrafinches", "zebrafinche"),
         ("p53 and ATP", "atp"),
@@ -66,15 +71,15 @@ def test_numbers_need_their_unit(text: str, missing: str | None) -> None:
     assert missing_number(terms(text), EVIDENCE) == missing
 
 
-def test_share_counts_each_lemma_once_and_takes_words_of_one_stem() -> None:
-    assert share_of(terms("It phosphorylates; phosphorylation of glucose").words, EVIDENCE) == 1.0
-    assert share_of(terms("It binds glucose in the liver and spleen").words, EVIDENCE) == 0.5
-    assert share_of(set(), EVIDENCE) == 1.0
+def test_words_are_counted_once_and_by_stem() -> None:
+    assert num_missing(terms("It phosphorylates; phosphorylation of glucose").words, EVIDENCE) == 0
+    assert num_missing(terms("It binds glucose in livers and the liver").words, EVIDENCE) == 1
+    assert num_missing(set(), EVIDENCE) == 0
 
 
 def test_a_sentence_with_an_address_is_no_evidence() -> None:
     assert "zebra" in EVIDENCE.excluded
-    assert share_of({"zebra"}, EVIDENCE) == 0.0
+    assert num_missing({"zebra"}, EVIDENCE) == 1
     assert len(EVIDENCE.sentences) == 4
 
 
@@ -95,12 +100,16 @@ def test_real_conclusions_are_told_from_those_of_other_abstracts(pubmed_question
 
     Of all 1,000, 661 and 2 had the default share when this was written.
     """
-    least, items = QaRules().grounding_share, pubmed_questions[::2]
+    share, items = QaRules().grounding_share, pubmed_questions[::2]
     evidence = [read_evidence("\n".join(item["CONTEXTS"])) for item in items]
     stated = [terms(item["LONG_ANSWER"]) for item in items]
-    own = [share_of(words.words, mine) >= least for words, mine in zip(stated, evidence, strict=True)]
-    foreign = [share_of(words.words, evidence[number - 137]) >= least for number, words in enumerate(stated)]
-    assert sum(own) > 0.6 * len(own)
+
+    def holds(number: int, words: set[str]) -> bool:
+        return num_missing(words, evidence[number]) <= (1 - share) * (len(words) - 1)
+
+    own = [holds(number, found.words) for number, found in enumerate(stated)]
+    foreign = [holds(number - 137, found.words) for number, found in enumerate(stated)]
+    assert sum(own) > 0.55 * len(own)
     assert sum(foreign) < 0.01 * len(foreign)
 
 
@@ -112,6 +121,6 @@ def test_every_sentence_grounds_itself(pubmed_questions: list[dict[str, Any]]) -
             stated = terms(abstract[slice(*sentence.span)])
             assert missing_name(stated, evidence) is None
             assert missing_number(stated, evidence) is None
-            assert share_of(stated.words, evidence) == 1.0
+            assert num_missing(stated.words, evidence) == 0
             if stated.words or stated.numbers:
                 assert len(grounding(stated, evidence)) == 1

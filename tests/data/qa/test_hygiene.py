@@ -91,6 +91,7 @@ def test_one_hidden_letter_spoils_a_pair_but_not_an_abstract(text: str) -> None:
         "PI3K/Akt/mTOR/p70S6K and phosphoSer473 are active.",
         "The peptide MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ is cut; so is ATGCATGCATGCATGCATGCATGC.",
         "Müller and Å are letters; “quotes” are fine – as is E′.",
+        "GPT2, LLM1 and CAMEL are symbols, and llama nanobodies bind them.",
         "Loss led to discard of blood prior to sampling.",
         "Type B, none; the system is closed.",
         "The catalytic triad Ser-His-Asp [1] is (partly) buried.",

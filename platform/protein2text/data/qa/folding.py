@@ -1,7 +1,9 @@
 """One spelling for the many of the same letters: Greek and its names, dashes, quotes, look-alikes, hidden letters."""
 
+import html
 import re
 import unicodedata
+from functools import lru_cache
 
 _NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon "
@@ -22,6 +24,8 @@ _LOOK_ALIKES = dict(
 _SPELLED_LETTERS, _PLAIN_LETTERS, _LOOK_ALIKE_LETTERS = (
     re.compile(f"[{''.join(table)}]") for table in (_SPELLED, _PLAIN, _LOOK_ALIKES)
 )
+_RECENT = 64
+"""Texts that are remembered: several rules look at the same one."""
 _ACCENT = re.compile("[\u0300-\u036f]")
 HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -30,6 +34,7 @@ HIDDEN = re.compile(
 """Letters that show nothing: zero-width, directional, tag and variation characters."""
 
 
+@lru_cache(_RECENT)
 def plain(text: str) -> str:
     """Compatibility forms (NFKC) without hidden letters, one kind of dash and of quotes; Greek and case stay."""
     if text.isascii():
@@ -44,8 +49,11 @@ def fold(text: str) -> str:
     return text if text.isascii() else _SPELLED_LETTERS.sub(lambda found: _SPELLED[found[0]], text)
 
 
+@lru_cache(_RECENT)
 def skeleton(text: str) -> str:
-    """What a reader takes the letters for, lower case: look-alikes of Latin letters are those, accents go."""
+    """What a reader takes the letters for, lower case: look-alikes become Latin letters, entities and accents go."""
+    if "&" in text:
+        text = html.unescape(text)
     if text.isascii():
         return text.lower()
     text = _LOOK_ALIKE_LETTERS.sub(lambda found: _LOOK_ALIKES[found[0]], plain(text))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
+from protein2text.data.qa.folding import skeleton
 from protein2text.data.qa.hygiene import blemish
 from protein2text.data.qa.lexicon import stem
 from protein2text.data.qa.sentences import sentence_spans
@@ -52,7 +53,7 @@ def read_evidence(abstract: str) -> Evidence:
             numbers=set(chain.from_iterable([reading.numbers for reading in found])),
         )
         if spoiled and blemish(text):
-            evidence.excluded |= sentence.words
+            evidence.excluded |= sentence.words.union(*(reading.pieces for reading in read(skeleton(text))))
             continue
         evidence.sentences.append(sentence)
         evidence.words |= sentence.words
@@ -85,10 +86,9 @@ def missing_number(stated: Terms, evidence: Evidence) -> str | None:
     return None
 
 
-def share_of(words: set[str], evidence: Evidence) -> float:
-    """Share of some words that the abstract holds, itself or another word of its stem; 1 where there are none."""
-    held = sum(word in evidence.words or stem(word) in evidence.stems for word in words)
-    return held / len(words) if words else 1.0
+def num_missing(words: set[str], evidence: Evidence) -> int:
+    """How many words the abstract does not hold, neither themselves nor another word of their stem."""
+    return sum(word not in evidence.words and stem(word) not in evidence.stems for word in words)
 
 
 def grounding(stated: Terms, evidence: Evidence) -> tuple[tuple[int, int], ...]:

@@ -44,7 +44,7 @@ _ANYWHERE = tuple(
             "model|assistant|bot|agent|system",
             r"\b(?:ai|language|chat|instruct|generative)[\s-](?:model|assistant|bot|system|agent)s?\b",
         ),
-        ("gpt|llm|llama|chatbot|jailbreak", r"\b(?:chatgpt|gpt-?\d\w*|llms?|llama-?\d\w*|chatbots?|jailbreak\w*)\b"),
+        ("chatgpt|chatbot|jailbreak|llama", r"\b(?:chatgpt\w*|chatbots?|jailbreak\w*|llama-?\d\w*)\b"),
         (
             "system:|assistant:|user:|human:|ai:|model:|instruction:|instructions:|prompt:",
             r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt):",
@@ -120,7 +120,8 @@ def blemish(text: str) -> Finding | None:
     lower = skeleton(text)
     if any(map(lower.__contains__, _ADDRESS_SIGNS)) or _ADDRESS.search(lower):
         return "address"
-    return "markup" if _MARKUP_SIGNS.search(lower) and _MARKUP.search(lower) else None
+    visible = visible.lower()
+    return "markup" if _MARKUP_SIGNS.search(visible) and _MARKUP.search(visible) else None
 
 
 def dirt(text: str) -> Finding | None:

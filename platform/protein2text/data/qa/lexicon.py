@@ -7,7 +7,7 @@ from typing import Literal
 import simplemma
 
 from protein2text.data.qa.folding import GREEK_NAMES
-from protein2text.data.qa.word_lists import ORDINARY, STOP_WORDS
+from protein2text.data.qa.word_lists import CHEMICALS, ORDINARY, STOP_WORDS
 
 CACHED_WORDS = 1 << 15
 """Words that are remembered: those of a large corpus's texts, nearly all."""
@@ -16,7 +16,7 @@ Kind = Literal["stop", "content", "rare", "named", "symbol", "greek", "digits", 
 
 _SYMBOL = re.compile(r"(?=.*\d)(?=.*[A-Za-z])|.+[A-Z]")
 """Letters with a digit, or a capital behind another letter: ``p53``, ``ATP``, ``mRNA``, ``CaM``."""
-_NAMED_ENDING = re.compile(r"(?:ase|in)s?$")
+_NAMED_ENDING = re.compile(r"(?:ase|in|ose|ide|ol)s?$")
 _AMERICAN = {"ae": "e", "oe": "e", "our": "or", "s": "z"}
 _BRITISH = re.compile(r"ae|oe|(?<=\w{3})our$|(?<=[iy])s(?=(?:e|ation|er|ing|ed)$)")
 _SUFFIX = re.compile(
@@ -45,7 +45,9 @@ def classify(part: str) -> tuple[str, Kind]:
     known = simplemma.is_known(lower, lang="en")
     if not known and form == lower and lower.endswith("s") and not lower.endswith(("ss", "us", "is")):
         form = lower[:-1]
-    return form, "named" if _NAMED_ENDING.search(lower) else "content" if known else "rare"
+    if form in CHEMICALS or _NAMED_ENDING.search(lower):
+        return form, "named"
+    return form, "content" if known else "rare"
 
 
 def lemma(word: str) -> str:

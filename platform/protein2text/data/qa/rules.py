@@ -16,7 +16,8 @@ class QaRules(Config):
     min_words: int = Field(default=3, ge=1)
     """Fewest words of a question and of an answer."""
     grounding_share: float = Field(default=0.5, ge=0, le=1)
-    """Least share of the content words of what a pair states that the abstract holds, compared by lemma and stem."""
+    """Least share of the content words of what a pair states, but for one, that the abstract holds by lemma or stem: at
+    0.5, a statement of two words may miss none, one of three or four a single one."""
     similarity: float = Field(default=0.8, ge=0.8, le=1)
     """Jaccard similarity of neighboring lemmas from which on two pairs are near duplicates; across proteins the index
     would miss many below 0.8."""

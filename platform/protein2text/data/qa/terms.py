@@ -57,7 +57,7 @@ class Terms:
     lemmas: set[str] = field(default_factory=set)
     """Lemmas of the content words."""
     named: set[str] = field(default_factory=set)
-    """EC numbers, GO ids, ions, symbols, Greek letters, and words in -ase and -in."""
+    """EC numbers, GO ids, ions, symbols, Greek letters, chemicals, and words that end like one."""
     rare: set[str] = field(default_factory=set)
     """Lemmas of words of no dictionary: mostly names that do not look like any."""
     numbers: set[Number] = field(default_factory=set)

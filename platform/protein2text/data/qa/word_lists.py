@@ -43,15 +43,20 @@ NUMBER_WORDS = {
 
 ORDINARY = frozenset(
     _words("""
-    again aim basin bargain begin brain bulletin captain certain chain coin contain curtain disdain domain entertain
-    explain fin fountain gain grain join main maintain margin mountain obtain origin pain pertain pin plain protein
-    rain refrain remain resin restrain retain ruin satin skin spin stain strain sustain terrain therein thin train
-    twin uncertain vein villain virgin wherein win within
-    base case cease chase crease database decrease disease ease erase grease increase lease phase phrase please
-    purchase release tease ukase vase
+    abide adipose again aim alongside aside bargain base basin bedside begin beside brain bride bulletin captain
+    case cease certain chain chase choose close coin coincide collide compose confide contain control cool crease
+    curtain database decide decompose decrease diagnose disclose disdain disease dispose divide domain dose downside
+    ease elide enclose entertain erase explain expose fin fool fountain gain genocide genomewide grain grease guide
+    hide homicide hose idol impose increase inside join lease loose lose main maintain margin mountain nationwide
+    nose obtain oppose origin outside override pain parasol patrol pertain phase phrase pin plain please pool pose
+    predispose preside pride propose prose protein protocol provide purchase purpose rain refrain release remain
+    repose reside resin restrain retain ride rose ruin satin school side skin slide spin stain stool strain stride
+    subdivide subside suicide superimpose suppose sustain symbol tease terrain therein thin those tide tool train
+    transpose twin ukase uncertain upside varicose vase vein villain virgin wherein whose wide win within wool
+    worldwide
     """)
 )
-"""Words in -in and -ase that name no protein and no chemical."""
+"""Words in -in, -ase, -ose, -ide and -ol that name no protein and no chemical."""
 
 IONS = {
     "Ca": "calcium",
@@ -72,6 +77,16 @@ IONS = {
     "Zn": "zinc",
 }
 """Symbols of elements that stand as ions, and what they are called."""
+
+CHEMICALS = frozenset(IONS.values()) | frozenset(
+    _words("""
+    selenium iodine phosphorus sulfur nitrogen oxygen carbon silver gold arsenic molybdenum tungsten vanadium heme
+    ammonia urea water phosphate sulfate nitrate acetate lactate pyruvate glutamate aspartate citrate succinate
+    alanine arginine asparagine cysteine glutamine glycine histidine isoleucine leucine lysine methionine phenylalanine
+    proline serine threonine tyrosine valine dopamine adrenaline histamine choline
+    """)
+) - {"lead"}
+"""Chemicals that no ending tells; of their names only those that are words of a dictionary."""
 
 GENERIC_NAME_WORDS = frozenset(
     _words("""
