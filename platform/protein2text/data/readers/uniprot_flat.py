@@ -94,9 +94,9 @@ def function_comments(lines: list[str]) -> list[str]:
     return comments
 
 
-def iso_day(text: str) -> str | None:
-    """``01-JUL-1993`` as ``1993-07-01``, None for what is no such day."""
-    match = _DAY.fullmatch(text)
+def _first_day(dates: str) -> str | None:
+    """When an entry was created: the first day of its DT lines, ``01-JUL-1993`` as ``1993-07-01``."""
+    match = _DAY.search(dates)
     return f"{match[3]}-{_MONTHS.index(match[2]) + 1:02}-{match[1]}" if match else None
 
 
@@ -127,7 +127,7 @@ def parse(raw: str, place: Place) -> Record:
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": int(version[1] or version[2]) if version else None,
-        "created": iso_day(entry["dates"][5:16]),
+        "created": _first_day(entry["dates"]),
         "licence": stated_licence(" ".join(notices)),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
