@@ -150,7 +150,7 @@ def test_any_card_is_shown_by_the_shape_of_its_values(tmp_path: Path) -> None:
         "version": 1,
         "statistics": {"pairs": 12, "mean": 1.5},
         "questions_per_protein": {"mean": 2.25, "histogram": [{"above": 0, "up_to": 1, "proteins": 7}]},
-        "passages_funnel": [{"step": "found", "left": 10}, {"step": "named", "left": 0}],
+        "passages_funnel": [{"step": "found", "left": 10}, {"step": "named", "left": 0, "reasons": {"a": 7, "b": 3}}],
         "passages_per_protein": {f"P{number}": 100 - number for number in range(90)},
         "generator": {"model": "m", "decoding": {"seed": 0, "stops": []}},
         "articles": [{"pmcid": "PMC1", "year": 2001}, {"pmcid": "PMC2", "licence": None}],
@@ -165,6 +165,7 @@ def test_any_card_is_shown_by_the_shape_of_its_values(tmp_path: Path) -> None:
     assert page.rows("Statistics") == {"pairs": "12", "mean": "1.5"}
     assert page.rows("Questions per protein") == {"1": "7"}
     assert page.rows("Passages funnel") == {"found": "10", "named": "0"}
+    assert page.tables["Passages funnel"][-1][:3] == ["named", "0", "7 a, 3 b"]
     others = page.rows("Passages per protein")
     assert len(others) == 41
     assert others["50 others"] == "1775", "11 to 60 together"
@@ -196,4 +197,6 @@ def test_values_are_shown_whole_or_said_to_be_cut() -> None:
     assert shown("x" * 300) == "x" * 300
     assert shown("x" * 301).endswith("… (301 letters)")
     assert shown({"a": [1]}) == '{"a": [1]}'
+    assert shown({"a": 1, "b": 20_000}) == "1 a, 20,000 b"
+    assert shown(["ACT", HOSTILE[:8]]) == "ACT, <script>"
     assert sections_of({}) == []

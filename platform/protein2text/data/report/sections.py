@@ -1,6 +1,6 @@
 """From a card to the sections of a page, by the shape of its values: any card shows, whoever wrote it.
 
-[{"step": str, "left": n}, …]                     what is left after each step
+[{"step": str, "left": n, …}, …]                  what is left after each step
 [{"above"|"from": a, "up_to"|"below": b, x: n}]   a histogram
 [{…}, …]                                          a table
 {name: number, …}                                 counts, the largest first
@@ -85,6 +85,10 @@ def shown(value: Any) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, Mapping) and value and all(_is_number(number) for number in value.values()):
+        value = ", ".join(f"{shown(number)} {name}" for name, number in value.items())
+    elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
     return text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}… ({len(text):,} letters)"
@@ -93,11 +97,8 @@ def shown(value: Any) -> str:
 def _section(title: str, value: Any) -> Section | None:
     """A section of its own where the shape allows one, None for facts."""
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        if all(set(item) == {"step", "left"} and _is_number(item["left"]) for item in value):
-            top = max(item["left"] for item in value)
-            bars = tuple(item["left"] / top if top > 0 else 0.0 for item in value)
-            rows = tuple((shown(item["step"]), shown(item["left"])) for item in value)
-            return Section(title, ("step", "left"), rows, bars)
+        if all({"step", "left"} <= set(item) and _is_number(item["left"]) for item in value):
+            return _funnel(title, value)
         return _histogram(title, value) or _table(title, value)
     if isinstance(value, Mapping) and value and all(_is_number(number) for number in value.values()):
         return counts_section(title, value)
@@ -106,6 +107,15 @@ def _section(title: str, value: Any) -> Section | None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _funnel(title: str, steps: Sequence[Mapping[str, Any]]) -> Section:
+    """What is left after each step, with whatever else the steps say."""
+    others = list(dict.fromkeys(key for step in steps for key in step if key not in ("step", "left")))
+    top = max(step["left"] for step in steps)
+    bars = tuple(step["left"] / top if top > 0 else 0.0 for step in steps)
+    rows = tuple(tuple(shown(step.get(key)) for key in ("step", "left", *others)) for step in steps)
+    return Section(title, tuple(map(title_of, ("step", "left", *others))), rows, bars)
 
 
 def _histogram(title: str, bins: Sequence[Mapping[str, Any]]) -> Section | None:
