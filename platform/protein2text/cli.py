@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-import protein2text.cli_report  # noqa: F401  adds its commands to `data`
+import protein2text.cli_qa
+import protein2text.cli_report  # noqa: F401  both add their commands to `data`
 from protein2text import __version__, cli_model
 from protein2text.cli_common import (
     EXIT_RUNTIME,

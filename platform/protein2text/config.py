@@ -135,6 +135,17 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's mapping laid over that of the file it extends; ``seen`` are the files that led here."""
     if path in seen:
         raise ConfigError(str(path), "extends", f"the chain comes back to itself: {' -> '.join(map(str, seen))}")
+    values = read_mapping(path, "a run is a mapping such as `extends: tiny`")
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read(_find(str(base), path.parent), (*seen, path)), values)
+
+
+def read_mapping(path: Path, expected: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; ``expected`` ends the error where it holds something else.
+
+    Raises:
+        ConfigError: broken YAML, a key that stands twice, or no mapping.
+    """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
     except yaml.MarkedYAMLError as error:
@@ -143,11 +154,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "file", f"not readable as YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(
-            str(path), "file", f"holds {type(values).__name__}; a run is a mapping such as `extends: tiny`"
-        )
-    base = values.pop("extends", None)
-    return values if base is None else _merged(_read(_find(str(base), path.parent), (*seen, path)), values)
+        raise ConfigError(str(path), "file", f"holds {type(values).__name__}; {expected}")
+    return values
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from protein2text.cli import app
 from protein2text.errors import ConfigError, MissingFile, MissingWeights, ResumeMismatch
 from protein2text.generate.predict import PredictConfig, predict
-from protein2text.generate.sampling import record_seed
+from protein2text.generate.seeds import record_seed
 from protein2text.models.checkpoints import sha256_of
 from protein2text.models.conversion import convert
 from protein2text.models.generation import Decoding

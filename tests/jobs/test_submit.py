@@ -19,8 +19,11 @@ import psutil
 import pytest
 import yaml
 
+from protein2text.data.records import load_card
 from protein2text.data.split import split
 from protein2text.proteins import Protein
+from tests.data.qa.answer_server import Reply, answer_server
+from tests.data.qa.literature import passage, write_literature
 from tests.jobs.conftest import write_corpus
 
 START_TIMEOUT_S, JOB_TIMEOUT_S = 120, 400
@@ -162,3 +165,20 @@ def test_a_submitted_split_does_what_the_command_does(cluster: Cluster, reposito
     (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
     here = split([str(corpus)], str(tmp_path / "here"), kind="by_cluster", test_share=0.4, on_hit="drop")
     assert json.loads(line)["checksum"] == here.checksum
+
+
+def test_a_submitted_job_writes_questions_and_answers(cluster: Cluster, repository: Path, tmp_path: Path) -> None:
+    abstract = "Gene P1 codes for a pump. P1 moves protons across the inner membrane."
+    passages = [passage(number, "P1", ["P1"], abstract) for number in range(1, 4)]
+    literature = write_literature(tmp_path / "literature", passages)
+    pairs = [{"question": "What does this protein move?", "answer": "This protein moves protons across the membrane."}]
+    with answer_server(lambda body: Reply(json.dumps({"pairs": pairs}))) as server:
+        arguments = [str(literature), f"--output={tmp_path / 'qa'}", "--generator=hand", f"--url={server.url}"]
+        job = ["submit", f"--working-dir={repository}", "--", "python", "jobs/generate_qa.py", *arguments]
+        done = ray_job(job, cluster.address, cluster.environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"output"'))
+    result = json.loads(line)
+    assert (result["passages"], result["generated"], result["rows"]) == (3, 3, 3)
+    assert (result["records"], result["reasons"]) == (1, {"duplicate": 2})
+    assert load_card(tmp_path / "qa")["checksum"] == result["checksum"]

@@ -25,6 +25,7 @@ COMMANDS = (
     ("data", "sample"),
     ("data", "ingest"),
     ("data", "literature"),
+    ("data", "qa"),
     ("data", "split"),
     ("data", "report"),
     ("data", "export"),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from protein2text.generate.sampling import Draw, choose, gumbel, key, most_likely, nucleus, record_seed
+from protein2text.generate.sampling import Draw, choose, gumbel, key, most_likely, nucleus
+from protein2text.generate.seeds import record_seed
 from protein2text.models.generation import Decoding
 
 LOGITS_V = torch.tensor([2.0, 1.0, 0.0, -1.0, -4.0])

@@ -16,7 +16,7 @@ from protein2text.errors import ResourcesUnavailable
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits
-from protein2text.generate.sampling import record_seed
+from protein2text.generate.seeds import record_seed
 from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.chat import encode_prompt
 from protein2text.models.generation import Decoding

@@ -17,7 +17,7 @@ from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, 
 from protein2text.generate.engine import Answer, Engine, EngineFailed
 from protein2text.generate.predict_output import PredictionFile, write_rejections
 from protein2text.generate.predict_records import Question, Rejection, read_questions
-from protein2text.generate.sampling import record_seed
+from protein2text.generate.seeds import record_seed
 from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.checkpoints import MANIFEST, sha256_of
 from protein2text.models.generation import Decoding

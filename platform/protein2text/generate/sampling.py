@@ -97,8 +97,3 @@ def gumbel(keys_N: Tensor, num_tokens: int) -> Tensor:
 def _shift_right(state: Tensor, shift: int) -> Tensor:
     """Of the bits as unsigned; torch's own shift would copy the sign."""
     return (state >> shift) & ((1 << (64 - shift)) - 1)
-
-
-def record_seed(seed: int, record: str) -> int:
-    """A seed for one record, so that its answer does not depend on the order of records."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{record}".encode(), digest_size=8).digest(), "big") >> 1

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from protein2text.base_config import Config
-from protein2text.models.chat_template import answer_frame
+from protein2text.models.chat_template import Tokenizer, answer_frame
 
 if TYPE_CHECKING:
     from protein2text.models.decoder import Decoder
@@ -61,17 +61,22 @@ def generate(decoder: "Decoder", prompts: Sequence[Tensor], settings: Decoding) 
 
 
 def stop_ids(decoder: "Decoder") -> list[int]:
-    """Tokens that end an answer: the base's generation settings, the tokenizer's end token and the chat template's.
+    """Tokens that end an answer; in compatibility mode those of the generation settings alone, as in the reference."""
+    if decoder.compat:
+        return _configured_ends(decoder.language_model.generation_config)
+    return end_ids(decoder.language_model.generation_config, decoder.tokenizer)
 
-    In compatibility mode the generation settings alone, as in the reference.
-    """
-    configured = decoder.language_model.generation_config.eos_token_id
+
+def end_ids(generation_config: Any, tokenizer: Tokenizer) -> list[int]:
+    """Tokens that end an answer: those of the generation settings, the tokenizer's own and the chat template's."""
+    _, end = answer_frame(tokenizer)
+    return sorted({*_configured_ends(generation_config), end, tokenizer.eos_token_id})
+
+
+def _configured_ends(generation_config: Any) -> list[int]:
+    configured = generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
-    stops = {token for token in listed if token is not None}
-    if not decoder.compat:
-        _, end = answer_frame(decoder.tokenizer)
-        stops |= {end, decoder.tokenizer.eos_token_id}
-    return sorted(stops)
+    return sorted({token for token in listed if token is not None})
 
 
 def _until_stop(row: list[int], stops: list[int]) -> list[int]:

@@ -35,17 +35,24 @@ def require(scaling: ScalingConfig, supply: dict[str, float]) -> None:
     Raises:
         ResourcesUnavailable: with the arithmetic.
     """
-    wanted = demand(scaling)
-    if all(supply.get(name, 0) >= amount for name, amount in wanted.items()):
-        return
     workers = f"{scaling.num_workers} workers x {scaling.cpus_per_worker:g} CPU + {SPARE_CPUS} for Ray Data"
     if scaling.gpus_per_worker:
         workers += f", {scaling.num_workers} x {scaling.gpus_per_worker:g} GPU"
-    raise ResourcesUnavailable(
-        f"{_text(wanted)} ({workers})",
-        _text({name: supply.get(name, 0) for name in wanted}),
-        "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`.",
+    remedy = (
+        "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`."
     )
+    refuse_if_short(demand(scaling), supply, workers, remedy)
+
+
+def refuse_if_short(wanted: dict[str, float], supply: dict[str, float], arithmetic: str, remedy: str) -> None:
+    """Compare amounts of each resource.
+
+    Raises:
+        ResourcesUnavailable: the supply falls short of what is wanted, with the arithmetic.
+    """
+    if any(supply.get(name, 0) < amount for name, amount in wanted.items()):
+        present = _text({name: supply.get(name, 0) for name in wanted})
+        raise ResourcesUnavailable(f"{_text(wanted)} ({arithmetic})", present, remedy)
 
 
 def cluster_supply() -> dict[str, float]:
@@ -58,6 +65,7 @@ def cluster_supply() -> dict[str, float]:
 @contextmanager
 def ray_session(scaling: ScalingConfig) -> Iterator[None]:
     """The Ray that is connected; else the cluster of RAY_ADDRESS; else a local one that ends with the block."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
     if ray.is_initialized():
         yield
         return
@@ -69,7 +77,6 @@ def ray_session(scaling: ScalingConfig) -> Iterator[None]:
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
     else:
         ray.init()
-    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
     finally:
