@@ -121,6 +121,8 @@ def main() -> None:
     import torch  # here: the measured process must not hold it
     from rows import append, origin
 
+    if arguments.folder:
+        Path(arguments.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         rows = []
         for num_entries in sorted(arguments.entries):
