@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _ITEM = r"(?:PubMed:\s*\d+|Ref\.\s*\d+|By similarity|Probable|Potential)"
 _TAG = re.compile(r"\{\s*ECO:[^{}]*\}")  # patterns begin with one letter, which is what makes them fast
 _CITATION = re.compile(rf"\(\s*{_ITEM}(?:\s*[,;]\s*{_ITEM})*\s*\)", re.IGNORECASE)
-_SPACE_BEFORE_STOP = re.compile(r" ([.,;:])(?=\s|$)")
+_SPACE_BEFORE_STOP = re.compile(r" (?=[.,;:](?:\s|$))")
 _DOUBLED_STOP = re.compile(r"([.;,])(?:\s*\.)+(?=\s|$)")
 _LABEL = re.compile(r"(?:^|;\s+|\s)FUNCTION:\s+")
 _ECO = re.compile(r"ECO:\d{7}")
@@ -31,7 +31,7 @@ class FunctionText:
 def strip_evidence(text: str) -> str:
     """Remove ECO tags and parenthesised references, and mend the punctuation they leave behind."""
     stripped = " ".join(_CITATION.sub(" ", _TAG.sub(" ", text)).split())
-    return _DOUBLED_STOP.sub(r"\1", _SPACE_BEFORE_STOP.sub(r"\1", stripped))
+    return _DOUBLED_STOP.sub(r"\1", _SPACE_BEFORE_STOP.sub("", stripped))
 
 
 def function_text(comments: list[str]) -> FunctionText:

@@ -41,6 +41,8 @@ _ENTRY = re.compile(
 _ID = re.compile(r"\S+\s+(?:Reviewed|Unreviewed|STANDARD|PRELIMINARY);\s+(?:PRT;\s+)?(\d+) AA\.?")
 _SQ = re.compile(r"SEQUENCE\s+(\d+) AA;")
 _VERSION = re.compile(r"entry version (\d+)|\(Rel\. (\d+)(?:\.\d+)?, Last annotation update\)")
+_FUNCTION = re.compile(r"CC   -!- (FUNCTION:.*(?:\nCC       .*)*)")
+_NOTICE = re.compile(r"^CC   (?!-!-|    )(.*)$", re.MULTILINE)
 _FULL_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)")
 _CODES = "ID AC DT DE GN OS OG OC OX OH RN RP RC RX RG RA RT RL CC DR PE KW FT SQ // **"
 _LINE_CODES = frozenset(("  ", *_CODES.split()))
@@ -60,7 +62,8 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
     for found in _END.finditer(text):
         raw = text[start : found.end()]
         entry = raw.lstrip()
-        yield Entry(f"line {line + raw.count(chr(10), 0, len(raw) - len(entry))}", entry)
+        blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
+        yield Entry(f"line {line + blank}", entry)
         line += raw.count("\n") + 1
         start = found.end() + 1
     if rest := text[start:].lstrip():
@@ -68,7 +71,7 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
         yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
 
 
-def function_comments(lines: list[str]) -> list[str]:
+def function_comments(lines: str) -> list[str]:
     """FUNCTION comments of an entry, unwrapped.
 
     Lines are wrapped at spaces and after hyphens. Biopython puts a space between them always, which makes
@@ -76,21 +79,15 @@ def function_comments(lines: list[str]) -> list[str]:
     C-terminal``) keeps its space.
 
     Args:
-        lines: contents of the entry's CC lines.
+        lines: the entry's CC lines, whole.
     """
-    comments: list[str] = []
-    inside = False
-    for content in lines:
-        if content.startswith("-!- "):
-            inside = content.startswith("-!- FUNCTION:")
-            if inside:
-                comments.append(content[4:].rstrip())
-        elif inside and content.startswith("    "):
-            words = content.strip()
-            broken = comments[-1].endswith("-") and not words.startswith(_AFTER_OMISSION)
-            comments[-1] += words if broken else f" {words}"
-        else:
-            inside = False
+    comments = []
+    for found in _FUNCTION.finditer(lines):
+        comment = ""
+        for words in map(str.strip, found[1].split("\nCC    ")):
+            broken = comment.endswith("-") and not words.startswith(_AFTER_OMISSION)
+            comment += words if broken or not comment else f" {words}"
+        comments.append(comment)
     return comments
 
 
@@ -113,11 +110,10 @@ def parse(raw: str, place: Place) -> Record:
     if not lengths[0] or not lengths[1] or int(lengths[0][1]) != int(lengths[1][1]):
         raise _unreadable(raw, place, "ID and SQ lines that do not state one length")
     protein = checked_protein(entry["accession"], entry["sequence"], place, int(lengths[0][1]))
-    comments = _contents(entry["comments"])
-    function = function_text(function_comments(comments))
+    function = function_text(function_comments(entry["comments"]))
     if not function.text:
         raise no_text(protein.accession)
-    notices = [content for content in comments if not content.startswith(("-!-", "    "))]
+    notices = _NOTICE.findall(entry["comments"])
     version = _VERSION.search(entry["dates"])
     description = " ".join(content.strip() for content in _contents(entry["names"]))
     full_name = _FULL_NAME.search(description)
