@@ -5,10 +5,9 @@ is known which of them stand for many proteins. ``card.json`` is written last: w
 """
 
 import json
-import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,15 +20,15 @@ from protein2text.data.corpus_writer import SHARD_BYTES
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.qa.card import QaStatistics
 from protein2text.data.qa.duplicates import Duplicates, Fingerprint
+from protein2text.data.qa.generate import Progress
 from protein2text.data.qa.generated_folder import GeneratedFolder
 from protein2text.data.qa.pairs import PAIR_SCHEMA, SORTED_BY, check_texts, plan
 from protein2text.data.qa.passage_folder import PassageFolder
 from protein2text.data.qa.plots import write_plots
 from protein2text.data.qa.rules import QaRules
+from protein2text.data.ray_session import ray_data_in_order
 from protein2text.data.records import ENOUGH_BLOCKS, MAX_GROUPS_PER_BLOCK, RECORD_SCHEMA, write_json
 from protein2text.data.table_digest import TableDigest
-
-logger = logging.getLogger(__name__)
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -50,8 +49,6 @@ MADE_HERE = ("records", "rejects", "plots")
 
 Blocks = list["ray.ObjectRef[pa.Table]"]
 """References to Arrow tables in Ray's object store, read twice."""
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 def assemble(
@@ -102,8 +99,6 @@ def assemble(
     card["checksum"] = digest.hexdigest()
     card["plots"] = write_plots(card, folder / "plots")
     write_json(card, folder / "card.json")
-    if card["note"]:
-        logger.warning("%s: %s", folder, card["note"])
     return card
 
 
@@ -114,18 +109,14 @@ def _checked(passages: PassageFolder, texts: GeneratedFolder, rules: QaRules) ->
     if not tasks:
         yield []
         return
-    context = ray.data.DataContext.get_current()
-    before, context.execution_options.preserve_order = context.execution_options.preserve_order, True
     num_blocks = math.ceil(len(tasks) / min(MAX_GROUPS_PER_BLOCK, math.ceil(len(tasks) / ENOUGH_BLOCKS)))
-    try:
+    with ray_data_in_order():
         yield (
             ray.data.from_items(tasks, override_num_blocks=num_blocks)
             .map_batches(partial(check_texts, rules=rules), batch_size=None, batch_format="pyarrow")
             .sort(SORTED_BY)
             .to_arrow_refs()
         )
-    finally:
-        context.execution_options.preserve_order = before
 
 
 def _batches(blocks: Blocks, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
