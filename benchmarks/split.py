@@ -113,9 +113,15 @@ def split_one(corpus: str, output: str) -> None:
     """In a process of its own: split, and print what it took as JSON."""
     summary = split([corpus], output, kind="by_cluster", progress=_told)
     card = json.loads((Path(output) / "split.json").read_text())
-    memory = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    memory = [own_peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]
     told = {"seconds": summary.seconds, "stage_seconds": summary.stage_seconds, "memory": memory, "card": card}
     sys.stdout.write(json.dumps(told) + "\n")
+
+
+def own_peak_bytes() -> int:
+    """Most resident memory of this program; ``ru_maxrss`` would count what its parent held when it was started."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _told(event: dict[str, object]) -> None:

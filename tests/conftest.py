@@ -1,6 +1,8 @@
 """Fixtures shared by the whole suite; the only place that reads the environment variable of the test data."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,21 @@ def _test_data(folder: str) -> Path:
     path = Path(root).resolve() / folder
     assert path.is_dir(), f"{TEST_DATA_VARIABLE}={root} has no folder {folder!r}"
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands set up logging for their process, which here goes on with other tests."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith(("protein2text", "ray"))]
+    loggers = [logging.root, *map(logging.getLogger, names)]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    filters = [(handler, handler.filters[:]) for _, handlers, *_ in before for handler in handlers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
+    for handler, kept in filters:
+        handler.filters[:] = kept
+    logging.root.manager._clear_cache()
 
 
 @pytest.fixture(scope="session")

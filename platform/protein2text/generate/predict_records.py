@@ -13,6 +13,7 @@ from typing import Any
 
 from protein2text.data.readers.entries import Entry
 from protein2text.data.readers.formats import read_entries
+from protein2text.data.sources import read_chunks
 from protein2text.errors import ConfigError, MissingFile, RecordError, UnusableRecord
 from protein2text.models.asking import residues_of
 from protein2text.models.chat import PLACEHOLDER
@@ -84,9 +85,11 @@ def read_questions(path: Path, reading: Reading) -> Iterator[Question | Rejectio
 def _entries(path: Path) -> Iterator[Entry]:
     entries = read_entries(str(path), "json")
     first = next(entries, None)
-    if first is None:
+    if first is not None:
+        return chain([first], entries)
+    if not any(chunk.strip() for chunk in read_chunks(str(path))):
         raise ConfigError(str(path), "input", "is empty; give a JSON list of records in the published layout")
-    return chain([first], entries)
+    return entries
 
 
 def _parse(entry: Entry, number: int, reading: Reading) -> Question:
