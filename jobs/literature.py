@@ -9,9 +9,9 @@ absolute paths on storage that every node sees. The driver searches; workers fet
 import argparse
 
 import _bootstrap
+from protein2text.data.licence_codes import REUSABLE
 from protein2text.data.literature.bucket import BUCKET_URL
 from protein2text.data.literature.entrez import ENTREZ_URL
-from protein2text.data.literature.licences import REUSABLE
 from protein2text.data.literature.retrieve import Services, literature
 
 

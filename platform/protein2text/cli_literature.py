@@ -48,9 +48,9 @@ def data_literature(
 
     protein2text data literature --proteins uniprot.tsv --articles pmc-mirror/ --output literature
     """
+    from protein2text.data.licence_codes import REUSABLE
     from protein2text.data.literature.bucket import BUCKET_URL
     from protein2text.data.literature.entrez import ENTREZ_URL
-    from protein2text.data.literature.licences import REUSABLE
     from protein2text.data.literature.retrieve import Services, literature
 
     services = Services(email=email, entrez_url=entrez_url or ENTREZ_URL, bucket_url=bucket_url or BUCKET_URL)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protein2text.data.licence_codes import licence_code
 from protein2text.data.literature.jats import MAX_BYTES, Jats, read_jats
-from protein2text.data.literature.licences import licence_code
 from protein2text.errors import UnusableRecord
 
 PMCID = "<article-id pub-id-type='pmcid'>PMC123</article-id>"

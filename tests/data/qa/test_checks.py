@@ -10,7 +10,7 @@ import pytest
 
 from protein2text.data.passages import Passage
 from protein2text.data.qa.checks import CheckedPair, check_generated
-from protein2text.data.qa.passage_checks import canonical_licence, passage_problem
+from protein2text.data.qa.passage_checks import passage_problem
 from protein2text.data.qa.rules import FLAGS, REASONS, QaRules
 
 Check = Callable[..., CheckedPair]
@@ -161,7 +161,7 @@ def test_licences_that_allow_new_texts(check: Check, licence: str) -> None:
 def test_licences_are_a_choice(check: Check) -> None:
     rules = QaRules(licences=("CC0",))
     assert check(QUESTION, ANSWER, rules, licence="CC BY").reason == "licence"
-    assert canonical_licence("Creative Commons CC0 1.0") == "CC0"
+    assert check(QUESTION, ANSWER, rules, licence="Creative Commons CC0 1.0").reason is None
 
 
 def test_a_name_in_the_answer_is_a_flag(check: Check) -> None:

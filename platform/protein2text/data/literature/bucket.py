@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
+from protein2text.data.licence_codes import licence_code
 from protein2text.data.literature.article import Gates
 from protein2text.data.literature.jats import parse_xml
-from protein2text.data.literature.licences import licence_code
 from protein2text.data.patient_http import Patience, send
 from protein2text.errors import ServiceError, UnusableRecord
 

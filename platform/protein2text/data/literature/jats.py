@@ -11,8 +11,8 @@ from typing import Any
 
 from lxml import etree
 
+from protein2text.data.licence_codes import licence_code
 from protein2text.data.literature.article import Section
-from protein2text.data.literature.licences import licence_code
 from protein2text.errors import UnusableRecord
 
 MAX_BYTES = 64 * 2**20

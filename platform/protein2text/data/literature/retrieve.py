@@ -19,13 +19,13 @@ from typing import Any
 import ray
 import ray.data
 
+from protein2text.data.licence_codes import REUSABLE, licence_code
 from protein2text.data.literature.ambiguity import REASONS
 from protein2text.data.literature.article import Gates
 from protein2text.data.literature.bucket import BUCKET_URL
 from protein2text.data.literature.entrez import API_KEY_VARIABLE, ENTREZ_URL, Entrez, query_of
 from protein2text.data.literature.gather import ARTICLES_PER_BLOCK, Knowledge, gather_articles
 from protein2text.data.literature.lexicon import Lexicon
-from protein2text.data.literature.licences import REUSABLE, licence_code
 from protein2text.data.literature.literature_folder import DOWNLOAD, SEARCHES, begun, finished, locked
 from protein2text.data.literature.local_articles import find_articles
 from protein2text.data.literature.searches import Searches

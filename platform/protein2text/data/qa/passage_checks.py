@@ -4,6 +4,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from protein2text.data.licence_codes import licence_code
 from protein2text.data.passages import Passage
 from protein2text.data.qa.hygiene import poison
 from protein2text.data.qa.names import NameFinder
@@ -13,7 +14,6 @@ from protein2text.proteins import ALPHABET
 _PMCID = re.compile(r"PMC[1-9]\d*")
 _OTHER_ID = re.compile(r"doi:10\.\S+|pmid:[1-9]\d*")
 _RESIDUES = re.compile(f"[{ALPHABET}]+")
-_LICENCE_VERSION = re.compile(r"\s\d.*$")
 
 
 class Problem(NamedTuple):
@@ -36,12 +36,6 @@ def passage_problem(passage: Passage, rules: QaRules) -> Problem | None:
         or _poisoned(passage)
         or _protein_not_in_abstract(passage)
     )
-
-
-def canonical_licence(licence: str) -> str:
-    """``CC-BY 4.0`` and ``cc by`` are one licence."""
-    words = " ".join(re.split(r"[\s_-]+", licence.strip())).upper().removeprefix("CREATIVE COMMONS ")
-    return _LICENCE_VERSION.sub("", words)
 
 
 def _bad_sequence(passage: Passage) -> Problem | None:
@@ -68,8 +62,8 @@ def _bad_article(passage: Passage, rules: QaRules) -> Problem | None:
         return Problem("bad_pmcid", f"passage {passage['passage_id']!r} of article {pmcid!r}; PMC, digits, version")
     if passage["retracted"]:
         return Problem("retracted", f"{pmcid} was retracted")
-    allowed = {canonical_licence(item) for item in rules.licences}
-    if licence is None or canonical_licence(licence) not in allowed:
+    allowed = {licence_code(item) or item for item in rules.licences}
+    if licence is None or (licence_code(licence) or licence) not in allowed:
         return Problem(
             "licence", f"{pmcid}: licence {licence or 'not stated'}; allowed are {', '.join(rules.licences)}"
         )
