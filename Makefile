@@ -73,6 +73,11 @@ check: $(INSTALLED)  ## style and types
 bench: $(INSTALLED)  ## measurements, as CSV rows under benchmarks/
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/literature.py
+	$(BIN)/python benchmarks/qa_checks.py
+	$(BIN)/python benchmarks/qa_corpus.py
+	$(BIN)/python benchmarks/split.py
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
