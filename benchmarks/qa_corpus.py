@@ -65,7 +65,7 @@ def make_folders(folder: Path, num_pairs: int, num_proteins: int) -> None:
         passages = pa.Table.from_pylist([work.passage for work in part], schema=PASSAGE_SCHEMA)
         write_shard(passages, folder / "literature" / "passages" / name)
         write_shard(pa.Table.from_pylist(texts, schema=GENERATED_SCHEMA), folder / "qa" / "generated" / name)
-    write_json({"passages": num_passages}, folder / "literature" / "card.json")
+    write_json({"counts": {"passages": num_passages}}, folder / "literature" / "card.json")
     literature = PassageFolder(folder / "literature")
     mark = {"passages": len(literature.place), "sha256": literature.checksum()}
     header = {"version": GENERATED_VERSION, "literature": mark, "licences": list(QaRules().licences), "generator": MARK}

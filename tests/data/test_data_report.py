@@ -12,7 +12,7 @@ from protein2text.data.records import QUARANTINE_SCHEMA, make_record, write_json
 from protein2text.data.report.page import write_report
 from protein2text.data.report.sections import sections_of, shown
 from protein2text.data.split import split
-from protein2text.errors import CorruptCheckpoint, MissingFile
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
 from protein2text.proteins import Protein
 
 HOSTILE = "<script>alert(1)</script><img src='http://evil/x'>$\\frac$\x00\x1b[31m"
@@ -189,6 +189,13 @@ def test_what_is_no_finished_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "quarantine" / "part-00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(CorruptCheckpoint, match=r"quarantine/part-00000\.parquet: it cannot be read"):
         write_report(tmp_path)
+
+
+def test_a_page_never_takes_the_place_of_data(corpus: Path) -> None:
+    before = (corpus / "card.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"card\.json: output: is no page"):
+        write_report(corpus, corpus / "card.json")
+    assert (corpus / "card.json").read_bytes() == before
 
 
 def test_values_are_shown_whole_or_said_to_be_cut() -> None:

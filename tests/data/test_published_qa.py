@@ -15,7 +15,7 @@ from protein2text.data.published_qa import entry_of, export_questions
 from protein2text.data.readers.entries import Place
 from protein2text.data.readers.qa_json import parse
 from protein2text.data.records import RECORD_SCHEMA
-from protein2text.errors import MissingFile, RecordError
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, RecordError
 
 QUESTION = "<protein_sequence>\nWhat is it?"
 TWO_PROTEINS: dict[str, Any] = {
@@ -70,6 +70,23 @@ def test_real_files_come_back_as_they_were(real_data: Path, tmp_path: Path, name
     if name == "microbiome_benchmark.json":
         mended = [entry for entry in expected if "PubMed" in entry["conversations"][1]["value"]]
         assert mended, "the way back is exact although references are stripped on the way in"
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_only(tmp_path: Path) -> None:
+    writer = CorpusWriter(tmp_path / "corpus")
+    writer.add(pa.Table.from_pylist([outcome(TWO_PROTEINS, 0)], schema=OUTCOME_SCHEMA))
+    writer.finish([{"name": "mixed", "sha256": "0" * 64}], max_residues=10)
+    card = tmp_path / "corpus" / "card.json"
+    before = card.read_bytes()
+    with pytest.raises(ConfigError, match="exists and is no earlier export"):
+        export_questions([tmp_path / "corpus"], card)
+    assert card.read_bytes() == before
+    for _ in range(2):
+        assert export_questions([tmp_path / "corpus"], tmp_path / "questions.json").exported == 1
+    card.write_text("<html>")
+    with pytest.raises(CorruptCheckpoint, match=r"card\.json: no JSON"):
+        export_questions([tmp_path / "corpus"], tmp_path / "other.json")
+    assert not list(tmp_path.glob("other*"))
 
 
 def test_what_is_no_question_is_left_out_and_named(tmp_path: Path, described: Any) -> None:

@@ -41,8 +41,11 @@ def website(tmp_path: Path) -> Iterator[str]:
 def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="no_such_file"):
         expand([str(tmp_path / "no_such_file.tsv")])
-    with pytest.raises(MissingFile):
+    with pytest.raises(ConfigError, match="a folder without files"):
         expand([str(tmp_path)])
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ConfigError, match="cannot be followed"):
+        expand([str(tmp_path / "loop")])
 
 
 def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path) -> None:

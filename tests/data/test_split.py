@@ -227,6 +227,12 @@ def test_arguments_that_do_not_fit(make_corpus: Any, described: Any, tmp_path: P
         split([str(tmp_path)], output, kind="by_cluster")
 
 
+def test_a_split_goes_to_a_folder_of_its_own(make_corpus: Any, described: Any) -> None:
+    corpus = make_corpus([described("A", "MKV")])
+    with pytest.raises(ConfigError, match=r"holds 'card\.json', no split; choose an empty folder"):
+        split([corpus], corpus, kind="by_cluster")
+
+
 def test_a_finished_split_is_used_again_or_refused(
     make_corpus: Any, described: Any, sequences: Any, tmp_path: Path
 ) -> None:

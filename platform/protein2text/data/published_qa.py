@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.data.records import load_card, open_shard, stream_records
+from protein2text.errors import ConfigError
 
 KEYS = ("long_format_id", "id", "protein", "pmc_id", "amino_seq", "conversations")
 OPTIONAL_KEYS = ("question_kind", "facts")
@@ -88,10 +89,15 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
 
     Raises:
         MissingFile: no finished corpus.
-        CorruptCheckpoint: a shard that cannot be read.
+        CorruptCheckpoint: a card or shard that cannot be read.
+        ConfigError: the file exists, and no export wrote it.
     """
     path = Path(output).resolve()
     apart = path.with_name(f"{path.name}.left_out.jsonl")
+    if path.exists() and not apart.is_file():
+        raise ConfigError(str(path), "output", "exists and is no earlier export; choose another name")
+    for folder in corpus:
+        load_card(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     part, left_out, exported = path.with_name(f"{path.name}.tmp"), Counter[str](), 0
     with part.open("w", encoding="utf-8") as file, apart.open("w", encoding="utf-8") as others:

@@ -156,10 +156,27 @@ def load_card(folder: str | Path) -> dict[str, Any]:
         raise MissingFile(
             str(path), "the card of a finished corpus", "Run `protein2text data ingest SOURCE --output DIR` to its end."
         )
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    card = read_card(path)
     if card.get("version") != RECORD_VERSION:
         problem = f"version {card.get('version')} where this program reads {RECORD_VERSION}"
         raise CorruptCheckpoint(str(folder), "card.json", problem, "Ingest the sources again.")
+    return card
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The JSON object that a folder's card holds.
+
+    Raises:
+        CorruptCheckpoint: it holds something else.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptCheckpoint(str(path.parent), path.name, f"no JSON: {error}", "Make the data again.") from None
+    if not isinstance(card, dict):
+        raise CorruptCheckpoint(
+            str(path.parent), path.name, f"a {type(card).__name__}, no card", "Make the data again."
+        )
     return card
 
 

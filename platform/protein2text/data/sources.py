@@ -41,8 +41,9 @@ def expand(sources: list[str]) -> list[str]:
     """Absolute paths and URLs of the files that the sources name; a folder stands for its files, in their order.
 
     Raises:
-        MissingFile: a source that does not exist, or a folder without files.
-        ConfigError: a store whose library is not installed, one that workers cannot see, or a file named twice.
+        MissingFile: a source that does not exist.
+        ConfigError: a folder without files, a store whose library is not installed, one that workers cannot see, or a
+            file named twice.
         ServiceError: a store that cannot be reached.
     """
     files: list[str] = []
@@ -234,9 +235,16 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _local_files(source: str) -> list[str]:
-    path = Path(source).resolve()
+    try:
+        path = Path(source).resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to themselves
+        raise ConfigError(source, "source", f"cannot be followed: {error}") from None
     if path.is_dir():
-        files = (item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX))
+        files = [item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX)]
+        if not files:
+            raise ConfigError(
+                source, "source", "is a folder without files; name the files, or the folder that holds them"
+            )
         return [str(item) for item in sorted(files)]
     return [str(path)] if path.is_file() else []
 

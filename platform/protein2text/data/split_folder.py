@@ -2,7 +2,6 @@
 ``split.json``, its card, which is written last."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from protein2text.data.records import row_bytes, write_json, write_shard
+from protein2text.data.records import read_card, row_bytes, write_json, write_shard
 from protein2text.errors import CorruptCheckpoint, MissingFile, UnusableRecord
 
 SPLIT_VERSION = 2
@@ -117,7 +116,7 @@ def load_split(folder: str | Path) -> Split:
     if not path.is_file():
         remedy = "Run `protein2text data split CORPUS --output DIR` to its end."
         raise MissingFile(str(path), "the card of a finished split", remedy)
-    card = json.loads(path.read_text(encoding="utf-8"))
+    card = read_card(path)
     rows = pq.read_table(Path(folder) / "split.parquet").to_pylist()
     if card.get("version") != SPLIT_VERSION:
         problem = f"version {card.get('version')} where this program reads {SPLIT_VERSION}"

@@ -74,5 +74,5 @@ def write_literature(folder: Path, passages: list[Passage], rows_per_shard: int 
     for start in range(0, max(1, len(passages)), rows_per_shard):
         table = pa.Table.from_pylist(passages[start : start + rows_per_shard], schema=PASSAGE_SCHEMA)
         write_shard(table, folder / "passages" / f"part-{start // rows_per_shard:05d}.parquet")
-    (folder / "card.json").write_text(json.dumps({"passages": len(passages)}))
+    (folder / "card.json").write_text(json.dumps({"counts": {"passages": len(passages)}}))
     return folder

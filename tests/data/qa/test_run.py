@@ -379,6 +379,8 @@ def test_damage_is_named(made: Made, tmp_path: Path) -> None:
         make_qa(made.literature, folder, None)
     with pytest.raises(MissingFile, match="to its end"):
         make_qa(tmp_path, folder, None)
+    with pytest.raises(ConfigError, match="holds other data than passages"):
+        make_qa(folder, tmp_path / "of-a-corpus", None)
 
 
 def test_a_folder_with_other_things_is_left_alone(made: Made, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """``data report``: one self-contained page about a corpus, a QA corpus, a literature folder or a split folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protein2text.data.records import read_card
 from protein2text.data.report.sections import sections_of, shown
 from protein2text.data.report.shards import question_sections, refused_sections, split_sections
-from protein2text.errors import CorruptCheckpoint, MissingFile
+from protein2text.errors import ConfigError, MissingFile
 from protein2text.pages import render, write_page
 
 CARDS = {"split.json": "split", "card.json": "corpus"}
@@ -37,33 +37,25 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> DataRe
         CorruptCheckpoint: a card or shard that cannot be read.
     """
     folder = Path(folder).resolve()
+    path = Path(output).resolve() if output is not None else folder / "report.html"
+    if path.suffix != ".html":
+        raise ConfigError(str(path), "output", "is no page; give it a name that ends in .html")
     name = next((name for name in CARDS if (folder / name).is_file()), None)
     if name is None:
         remedy = "Name a folder that `protein2text data ingest`, `split`, `literature` or `qa` has finished."
         raise MissingFile(str(folder / "card.json"), "the card of finished data", remedy)
-    card = _read(folder, name)
+    card = read_card(folder / name)
     kind = _kind(folder, name, card)
     sections = sections_of({key: value for key, value in card.items() if key not in _SHOWN_APART})
     sections += split_sections(folder) if name == "split.json" else []
     sections += question_sections(folder) if not card.get("questions_per_protein") else []
     sections += refused_sections(folder)
-    path = Path(output).resolve() if output is not None else folder / "report.html"
     page = render(
         TEMPLATE, kind=kind, folder=str(folder), sections=sections, notices=_notices(name, card),
         shards=_num_shards(card),
     )  # fmt: skip
     write_page(page, path)
     return DataReport(str(path), kind, [section.title for section in sections])
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        card = json.loads((folder / name).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptCheckpoint(str(folder), name, f"no JSON: {error}", "Make the data again.") from None
-    if not isinstance(card, dict):
-        raise CorruptCheckpoint(str(folder), name, f"a {type(card).__name__}, no card", "Make the data again.")
-    return card
 
 
 def _kind(folder: Path, name: str, card: dict[str, Any]) -> str:
