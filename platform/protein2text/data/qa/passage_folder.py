@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protein2text.data.passages import PASSAGE_SCHEMA, PASSAGE_VERSION
-from protein2text.data.records import read_card
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, RecordError
 from protein2text.models.checkpoints import sha256_of
 
@@ -30,7 +29,7 @@ class PassageFolder:
     Raises:
         MissingFile: no literature folder, or one that was not finished.
         ConfigError: a corpus, or other data.
-        CorruptCheckpoint: a card or shard that cannot be read, or of another version.
+        CorruptCheckpoint: a shard that cannot be read, or of another version.
         RecordError: a passage id that stands twice.
     """
 
@@ -39,7 +38,7 @@ class PassageFolder:
         if not (self.folder / "card.json").is_file():
             remedy = "Run `protein2text data literature --proteins FILE --output DIR` to its end."
             raise MissingFile(str(self.folder / "card.json"), "the card of finished literature", remedy)
-        if "passages" not in read_card(self.folder / "card.json").get("counts", {}):
+        if not (self.folder / "passages").is_dir():
             remedy = "name a folder that `protein2text data literature` made"
             raise ConfigError(str(self.folder), "literature", f"holds other data than passages; {remedy}")
         self.shards = sorted((self.folder / "passages").glob("part-*.parquet"))
