@@ -94,7 +94,7 @@ def run(plan: DemoPlan, console: Console) -> DemoOutcome:
         plan: what to read and how to train.
         console: for progress.
     """
-    from protein2text.train.resources import ray_session
+    from protein2text.resources import ray_session
 
     started = time.monotonic()
     config = plan.config

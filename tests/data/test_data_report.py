@@ -82,7 +82,7 @@ def test_a_corpus_shows_its_counts_and_the_balance_of_its_questions(corpus: Path
     assert page.rows("Licences") == {"not stated": "11"}
     assert page.rows("Answers") == {"other": "3", "no": "2", "yes": "2"}
     assert page.rows("Questions per protein") == {"1": "1", "2": "0", "3–5": "0", "6–10": "1", **dict.fromkeys(
-        ("11–20", "21–50", "51–100", "101 or more"), "0")}  # fmt: skip
+        ("11–20", "21–50", "51–100", "101–200", "201 or more"), "0")}  # fmt: skip
     lengths = page.rows("Length histogram")
     assert lengths["1–50"] == "4"
     assert "svg" in page.tags

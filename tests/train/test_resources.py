@@ -8,7 +8,7 @@ import pytest
 
 from protein2text.config import RunConfig
 from protein2text.errors import MissingFile, ResourcesUnavailable, ResumeMismatch
-from protein2text.train.resources import cluster_supply, ray_session, require
+from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import ScalingConfig
 

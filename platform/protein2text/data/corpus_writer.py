@@ -1,9 +1,7 @@
 """Writes a corpus folder: shards of records, shards of what was refused, and last the card that makes it a corpus."""
 
 import json
-from bisect import bisect_left
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,10 @@ import pyarrow.compute as pc
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, RECORD_VERSION, write_json
 from protein2text.data.table_digest import TableDigest
+from protein2text.data.tallies import LENGTH_EDGES, funnel, histogram
 
 SHARD_BYTES = 128 * 2**20
 """Arrow bytes of a shard; zstd makes some 64 MB of them."""
-LENGTH_EDGES = (50, 100, 200, 400, 600, 800, 1022, 2048, 4096)
-"""Upper bounds of the card's length bins, in residues; 1022 is the length that ESM-2 was trained to."""
 STAGES = {
     "readable": (
         "unreadable",
@@ -104,13 +101,13 @@ class CorpusWriter:
                 "proteins": len(self._sequences),
                 **{kind: self._kinds[kind] for kind in kinds},
             },
-            "funnel": self._funnel(num_rows),
+            "funnel": [
+                *funnel("rows", num_rows, STAGES, self._reasons),
+                {"step": "distinct sequences", "left": len(self._sequences)},
+            ],
             "reasons": dict(self._reasons.most_common()),
             "licences": dict(self._licences.most_common()),
-            "length_histogram": [
-                {"above": low, "up_to": high, "proteins": self._lengths[index]}
-                for index, (low, high) in enumerate(pairwise((0, *LENGTH_EDGES, None)))
-            ],
+            "length_histogram": histogram(self._lengths.elements(), LENGTH_EDGES),
             "shards": {"records": self._records.finish(), "quarantine": self._quarantine.finish()},
             "checksum": self._digest.hexdigest(),
         }
@@ -149,7 +146,7 @@ class CorpusWriter:
         for checksum, length in zip(checksums, lengths, strict=True):
             if checksum not in self._sequences:
                 self._sequences.add(checksum)
-                self._lengths[bisect_left(LENGTH_EDGES, length)] += 1
+                self._lengths[length] += 1
 
     def _count_refused(self, rows: list[dict[str, Any]]) -> None:
         self.num_quarantined += len(rows)
@@ -159,19 +156,6 @@ class CorpusWriter:
     def _count_sources(self, sources: list[str], kind: str) -> None:
         for source, count in Counter(sources).items():
             self._sources.setdefault(source, Counter()).update({"rows": count, kind: count})
-
-    def _funnel(self, num_rows: int) -> list[dict[str, Any]]:
-        """What is left after each stage: rows at the top, then records, then the distinct sequences among them."""
-        named = {reason for reasons in STAGES.values() for reason in reasons}
-        steps: list[dict[str, Any]] = [{"step": "rows", "left": num_rows}]
-        for step, reasons in STAGES.items():
-            lost = {
-                reason: count
-                for reason, count in self._reasons.most_common()
-                if reason in reasons or (not reasons and reason not in named)
-            }
-            steps.append({"step": step, "left": steps[-1]["left"] - sum(lost.values()), "reasons": lost})
-        return [*steps, {"step": "distinct sequences", "left": len(self._sequences)}]
 
 
 def _refusal(record_id: str, first: tuple[str, str, bytes | None], content: bytes | None) -> dict[str, str]:

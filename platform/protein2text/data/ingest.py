@@ -16,14 +16,15 @@ from typing import Any
 import ray.data
 
 from protein2text.data.corpus_writer import CorpusWriter
+from protein2text.data.output_folder import refuse_strangers, remove_half
 from protein2text.data.parsing import cut_sources, parse_pieces
-from protein2text.data.ray_session import ray_data_in_order
 from protein2text.data.readers.entries import PIECE_BYTES
 from protein2text.data.readers.formats import detect
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.data.sources import expand, fingerprint, origin, short_names
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
+from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ def ingest(
     ]
     if (folder / "card.json").exists():
         return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
-    _clear_half_corpus(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_strangers(folder, {"records", "quarantine", "download", "card.json"}, "corpus")
+    remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
     with ray_data_in_order(BLOCK_BYTES):
         for table in _outcomes(files, inputs, max_residues).iter_batches(batch_format="pyarrow", batch_size=None):
@@ -145,19 +148,6 @@ def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) 
 
 def _source_key(item: dict[str, Any]) -> str:
     return f"{item['name']} (sha256 {item['sha256'][:12]})"
-
-
-def _clear_half_corpus(folder: Path) -> None:
-    """Make the folder ready: what a killed ingest left is removed, anything else is left alone and refused."""
-    folder.mkdir(parents=True, exist_ok=True)
-    strangers = [item.name for item in folder.iterdir() if item.name not in {"records", "quarantine", "download"}]
-    if strangers := [name for name in strangers if not name.endswith(".tmp")]:
-        raise ConfigError(str(folder), "output", f"holds {strangers[0]!r}, no corpus; choose an empty folder")
-    half = [path for kind in ("records", "quarantine") for path in (folder / kind).glob("part-*.parquet*")]
-    for path in half:
-        path.unlink()
-    if half:
-        logger.warning("%s: removed %d shards of an ingest that did not finish", folder, len(half))
 
 
 def _summary(folder: Path, card: dict[str, Any], seconds: float, already_done: bool) -> IngestSummary:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from protein2text.data.literature.wording import GREEK_NAMES
+from protein2text.data.greek import GREEK_NAMES
 from protein2text.data.readers.entries import Entry, Place, checked_protein
 from protein2text.data.readers.formats import detect, read_entries
 from protein2text.data.records import iter_local

@@ -250,8 +250,14 @@ def _rows(folder: str | Path, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def open_shard(path: str) -> Iterator[pq.ParquetFile]:
+def open_shard(
+    path: str | Path, remedy: str = "Remove the corpus and ingest its sources again."
+) -> Iterator[pq.ParquetFile]:
     """A shard to read from.
+
+    Args:
+        path: of a file in a subfolder of the data it belongs to.
+        remedy: what the user can do when it cannot be read.
 
     Raises:
         CorruptCheckpoint: it cannot be read, when it is opened or later.
@@ -260,7 +266,7 @@ def open_shard(path: str) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as shard:
             yield shard
     except (pa.ArrowException, OSError) as error:
-        place, remedy = Path(path), "Remove the corpus and ingest its sources again."
+        place = Path(path)
         problem = f"it cannot be read: {str(error).splitlines()[0].rstrip('.')}"
         raise CorruptCheckpoint(str(place.parents[1]), f"{place.parent.name}/{place.name}", problem, remedy) from error
 
@@ -282,9 +288,13 @@ def read_records(dirs: Sequence[str | Path]) -> "ray.data.Dataset":
             groups += [{"path": path, "group": group} for group in range(shard.num_row_groups)]
     if not groups:
         return ray.data.from_arrow(RECORD_SCHEMA.empty_table())
-    num_blocks = math.ceil(len(groups) / min(MAX_GROUPS_PER_BLOCK, math.ceil(len(groups) / ENOUGH_BLOCKS)))
-    blocks = ray.data.from_items(groups, override_num_blocks=num_blocks)
+    blocks = ray.data.from_items(groups, override_num_blocks=blocks_of(len(groups)))
     return blocks.map_batches(_read_row_groups, batch_size=None, batch_format="pyarrow")
+
+
+def blocks_of(num_groups: int) -> int:
+    """How many Ray blocks to make of so many row groups."""
+    return math.ceil(num_groups / min(MAX_GROUPS_PER_BLOCK, math.ceil(num_groups / ENOUGH_BLOCKS)))
 
 
 def _read_row_groups(batch: pa.Table) -> pa.Table:

@@ -15,6 +15,7 @@ from typing import Any
 
 from protein2text.data import mmseqs
 from protein2text.data.data_config import Kind, OnHit
+from protein2text.data.output_folder import refuse_strangers
 from protein2text.data.protein_table import ProteinTable
 from protein2text.data.records import load_card
 from protein2text.data.split_card import measured_and_written
@@ -108,7 +109,7 @@ def split(
     folder = Path(output).resolve()
     if (folder / "split.json").exists():
         return _summary(folder, _same_split(folder, inputs), time.monotonic() - started, already_done=True)
-    _refuse_strangers(folder)
+    refuse_strangers(folder, {"work", "split.parquet", "test.parquet", "split.json"}, "split")
     work = SplitWork(folder, {**inputs, "tool": mmseqs.version()}, progress)
     with work.stage("read", f"read {len(corpus)} corpora"):
         table = ProteinTable.load(corpus)
@@ -153,14 +154,6 @@ def _kind_arguments(
         raise ConfigError("data split", "after", f"{after!r} is no day; write it as in 2024-01-31")
     source = _file_checksum(dates, "the dates of entries") if dates else "provenance"
     return {"after": after, "dates": source, "on_hit": on_hit}
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """A split is written to a folder of its own, which may hold what a killed split left."""
-    own = {"work", "split.parquet", "test.parquet"}
-    names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-    if strangers := sorted(name for name in names if name not in own and not name.endswith(".tmp")):
-        raise ConfigError(str(folder), "output", f"holds {strangers[0]!r}, no split; choose an empty folder")
 
 
 def _same_split(folder: Path, inputs: dict[str, Any]) -> dict[str, Any]:

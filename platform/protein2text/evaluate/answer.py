@@ -12,7 +12,6 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
-from protein2text.errors import ResourcesUnavailable
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits
@@ -21,7 +20,7 @@ from protein2text.generate.transformers_engine import TransformersEngine
 from protein2text.models.chat import encode_prompt
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
-from protein2text.train.resources import SPARE_CPUS, cluster_supply, ray_session
+from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.stage_config import ScalingConfig
 
 logger = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ Answerer = Callable[[Sequence[Request]], list[str]]
 """Answers requests, in their order."""
 OnEvent = Callable[[dict[str, Any]], None]
 
+_REMEDY = "Lower evaluation.num_actors, set it to 0 to answer in this process, or give Ray more."
 ROWS_PER_BLOCK = 128
 """Requests of one Ray Data block; without it a small evaluation is one block and one actor does everything."""
 
@@ -106,7 +106,7 @@ def answer_on_ray(
         num_workers=config.num_actors, cpus_per_worker=config.cpus_per_actor, gpus_per_worker=config.gpus_per_actor
     )
     with ray_session(scaling):
-        _require(config, cluster_supply())
+        require(scaling, cluster_supply(), called="actors", remedy=_REMEDY)
         rows = [{"place": place, "request": json.dumps(asdict(request))} for place, request in enumerate(requests)]
         answered = (
             ray.data.from_items(rows)
@@ -125,18 +125,3 @@ def answer_on_ray(
             answers.update(zip(batch["place"].tolist(), batch["answer"].tolist(), strict=True))
             on_event({"stage": "evaluation", "step": len(answers), "num_steps": len(requests)})
     return [answers[place] for place in range(len(requests))]
-
-
-def _require(config: EvaluationConfig, supply: dict[str, float]) -> None:
-    demand = {
-        "CPU": config.num_actors * config.cpus_per_actor + SPARE_CPUS,
-        "GPU": config.num_actors * config.gpus_per_actor,
-    }
-    for name, needed in demand.items():
-        if needed > supply.get(name, 0):
-            raise ResourcesUnavailable(
-                f"{needed:g} {name} ({config.num_actors} actors, and {SPARE_CPUS} CPU for Ray Data)",
-                f"{supply.get(name, 0):g}",
-                "Lower evaluation.num_actors, set it to 0 to answer in this process, or give Ray more.",
-            )
-    logger.info("evaluation: %d actors, demand %s, supply %s", config.num_actors, demand, supply)

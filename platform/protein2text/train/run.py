@@ -19,12 +19,12 @@ from protein2text.config import RunConfig
 from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
+from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, read_steps
 from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.plan import Plan
-from protein2text.train.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import STATES, StageTask, run_worker

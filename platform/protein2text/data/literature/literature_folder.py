@@ -1,6 +1,5 @@
 """A literature folder before and after a run: is it finished, whose is it, and was it altered."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -13,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protein2text.data.literature.writer import KINDS, LITERATURE_VERSION
-from protein2text.data.records import row_bytes, write_json
-from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
+from protein2text.data.output_folder import LOCK, hold, refuse_strangers, remove_half
+from protein2text.data.records import read_card, row_bytes, write_json
+from protein2text.errors import CorruptCheckpoint, ResumeMismatch
 
 logger = logging.getLogger(__name__)
 
 BEGUN = "begun.json"
 """Says what a folder is made of, before there is a card."""
-LOCK = ".lock"
 DOWNLOAD = "download"
 """Folder of fetched articles and their metadata."""
 SEARCHES = "searches.jsonl"
@@ -35,16 +34,8 @@ def locked(folder: Path) -> Iterator[None]:
         ConfigError: another process holds it, or it holds something else than literature.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    strangers = [item.name for item in folder.iterdir() if item.name.removesuffix(".tmp") not in _OURS]
-    if strangers:
-        message = f"holds {min(strangers)!r}, no literature; choose an empty folder"
-        raise ConfigError(str(folder), "output", message)
-    with (folder / LOCK).open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = "another process is writing to it; wait for it, or name another folder"
-            raise ConfigError(str(folder), "output", message) from None
+    refuse_strangers(folder, _OURS, "literature")
+    with hold(folder):
         yield
 
 
@@ -58,7 +49,7 @@ def finished(folder: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
     path = folder / "card.json"
     if not path.is_file():
         return None
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    card = read_card(path)
     if card.get("version") != LITERATURE_VERSION:
         problem = f"version {card.get('version')} where this program reads {LITERATURE_VERSION}"
         raise CorruptCheckpoint(str(folder), "card.json", problem, "Remove the folder and retrieve again.")
@@ -79,17 +70,13 @@ def begun(folder: Path, inputs: dict[str, Any]) -> None:
     """
     path = folder / BEGUN
     if path.is_file():
-        _require_same(folder, json.loads(path.read_text(encoding="utf-8")), inputs)
+        _require_same(folder, read_card(path), inputs)
     else:
         write_json(inputs, path)
     (folder / DOWNLOAD).mkdir(exist_ok=True)
     for part in (folder / DOWNLOAD).glob("*.tmp"):
         part.unlink()
-    half = [shard for kind in KINDS for shard in (folder / kind).glob("part-*.parquet*")]
-    for shard in half:
-        shard.unlink()
-    if half:
-        logger.warning("%s: removed %d shards of a run that did not finish", folder, len(half))
+    remove_half(folder, KINDS)
 
 
 def passages_checksum(folder: Path, shards: list[str]) -> str | None:

@@ -32,7 +32,7 @@ from protein2text.data.literature.searches import Searches
 from protein2text.data.literature.writer import LiteratureWriter
 from protein2text.data.patient_http import Patience
 from protein2text.data.protein_names import NamedProteins
-from protein2text.data.ray_session import ray_data_in_order
+from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
 

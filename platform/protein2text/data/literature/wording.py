@@ -5,17 +5,9 @@ white space, or anything else, which is compared as it is.
 """
 
 import re
-import unicodedata
 from typing import NamedTuple
 
-GREEK = {
-    chr(code): unicodedata.name(chr(code)).rsplit(" ", 1)[-1].lower().replace("lamda", "lambda")
-    for start in (0x391, 0x3B1)
-    for code in range(start, start + 25)
-    if unicodedata.name(chr(code), "").count(" ") == 3  # the final sigma has a longer name
-} | {"µ": "mu"}
-"""Greek letter to its name."""
-GREEK_NAMES = frozenset(GREEK.values())
+from protein2text.data.greek import GREEK, GREEK_NAMES
 
 _GREEK_LETTERS = "".join(GREEK)
 _SPELLED = "alpha|beta|gamma|delta|epsilon|zeta|theta|kappa|lambda|sigma|omega"

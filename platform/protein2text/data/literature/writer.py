@@ -12,6 +12,7 @@ from protein2text.data.even_shards import EvenShards
 from protein2text.data.literature.article import ARTICLE_SCHEMA
 from protein2text.data.passages import PASSAGE_SCHEMA
 from protein2text.data.records import QUARANTINE_SCHEMA, row_bytes, write_json
+from protein2text.data.tallies import funnel
 
 LITERATURE_VERSION = 1
 STEPS: dict[str, tuple[str, ...]] = {
@@ -87,7 +88,7 @@ class LiteratureWriter:
                 "ambiguous_mentions": self.num_ambiguous,
                 "quarantined": self.num_refused,
             },
-            "funnel": self._funnel(),
+            "funnel": funnel("found", self.num_found, STEPS, self.reasons),
             "reasons": dict(self.reasons.most_common()),
             "licences": dict(self._licences.most_common()),
             "licences_refused": dict(self._licences_refused.most_common()),
@@ -125,11 +126,3 @@ class LiteratureWriter:
 
     def _put(self, kind: str, rows: list[dict[str, Any]]) -> None:
         self._shards[kind].add(pa.Table.from_pylist(rows, schema=KINDS[kind]))
-
-    def _funnel(self) -> list[dict[str, Any]]:
-        """Articles found at the top, articles with passages at the bottom."""
-        steps: list[dict[str, Any]] = [{"step": "found", "left": self.num_found}]
-        for step, reasons in STEPS.items():
-            lost = {reason: count for reason, count in self.reasons.most_common() if reason in reasons}
-            steps.append({"step": step, "left": steps[-1]["left"] - sum(lost.values()), "reasons": lost})
-        return steps

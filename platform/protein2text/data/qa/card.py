@@ -2,20 +2,16 @@
 
 import json
 import statistics
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
-from protein2text.data.corpus_writer import LENGTH_EDGES
 from protein2text.data.qa.generator import GENERATOR_REASONS
 from protein2text.data.qa.rules import FLAGS, REASONS, QaRules
 from protein2text.data.qa.wording import yes_or_no
 from protein2text.data.records import RECORD_VERSION
+from protein2text.data.tallies import LENGTH_EDGES, QUESTION_EDGES, histogram
 
-QUESTION_EDGES = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Upper bounds of the bins of questions per protein."""
 MEANINGS = {**REASONS, **GENERATOR_REASONS}
 
 
@@ -99,7 +95,7 @@ class QaStatistics:
             "question_kinds": dict(self._kinds.most_common()),
             "yes_no_answers": dict(self._yes_no),
             "questions_per_protein": _per_protein(list(self._questions.values())),
-            "length_histogram": _histogram(self._lengths.values(), LENGTH_EDGES),
+            "length_histogram": histogram(self._lengths.values(), LENGTH_EDGES),
         }
 
     def _note(self, num_rows: int) -> str | None:
@@ -139,11 +135,4 @@ def _per_protein(counts: Sequence[int]) -> dict[str, Any]:
         "median": statistics.median(counts) if counts else None,
         "most": max(counts, default=None),
     }
-    return {**numbers, "histogram": _histogram(counts, QUESTION_EDGES)}
-
-
-def _histogram(values: Iterable[int], edges: Sequence[int]) -> list[dict[str, int | None]]:
-    """Proteins by a number of theirs: each bin is (above, up to], the last one open."""
-    counts = Counter(bisect_left(edges, value) for value in values)
-    bins = pairwise((0, *edges, None))
-    return [{"above": low, "up_to": high, "proteins": counts[index]} for index, (low, high) in enumerate(bins)]
+    return {**numbers, "histogram": histogram(counts, QUESTION_EDGES)}

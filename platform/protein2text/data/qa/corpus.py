@@ -5,7 +5,6 @@ is known which of them stand for many proteins. ``card.json`` is written last: w
 """
 
 import json
-import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +25,9 @@ from protein2text.data.qa.pairs import PAIR_SCHEMA, SORTED_BY, check_texts, plan
 from protein2text.data.qa.passage_folder import PassageFolder
 from protein2text.data.qa.plots import write_plots
 from protein2text.data.qa.rules import QaRules
-from protein2text.data.ray_session import ray_data_in_order
-from protein2text.data.records import ENOUGH_BLOCKS, MAX_GROUPS_PER_BLOCK, RECORD_SCHEMA, write_json
+from protein2text.data.records import RECORD_SCHEMA, blocks_of, write_json
 from protein2text.data.table_digest import TableDigest
+from protein2text.resources import ray_data_in_order
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -109,10 +108,9 @@ def _checked(passages: PassageFolder, texts: GeneratedFolder, rules: QaRules) ->
     if not tasks:
         yield []
         return
-    num_blocks = math.ceil(len(tasks) / min(MAX_GROUPS_PER_BLOCK, math.ceil(len(tasks) / ENOUGH_BLOCKS)))
     with ray_data_in_order():
         yield (
-            ray.data.from_items(tasks, override_num_blocks=num_blocks)
+            ray.data.from_items(tasks, override_num_blocks=blocks_of(len(tasks)))
             .map_batches(partial(check_texts, rules=rules), batch_size=None, batch_format="pyarrow")
             .sort(SORTED_BY)
             .to_arrow_refs()

@@ -5,14 +5,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_NAMES = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon "
-    "phi chi psi omega"
-)
-GREEK = dict(zip("αβγδεζηθικλμνξοπρσςτυφχψω", _NAMES.split(), strict=True))
-GREEK_NAMES = frozenset(GREEK.values())
+from protein2text.data.greek import GREEK
 
-_SPELLED = GREEK | {letter.upper(): name for letter, name in GREEK.items()}
+_SPELLED = GREEK | {"ς": "sigma"}
 _PLAIN = {**dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("’‘′", "'"), **dict.fromkeys("“”″", '"')}
 _LOOK_ALIKES = dict(
     zip(

@@ -21,13 +21,12 @@ from protein2text.data.qa.prompt import PROMPT_SHA256, PROMPT_VERSION
 from protein2text.data.qa.rules import QaRules
 from protein2text.data.qa.schema import QA_SCHEMA
 from protein2text.errors import ServiceError
-from protein2text.train.resources import cluster_supply, refuse_if_short
+from protein2text.resources import cluster_supply, require
 
 logger = logging.getLogger(__name__)
 
 API_KEY_VARIABLE = "OPENAI_API_KEY"
-SPARE_CPUS = 1
-"""One CPU beside the generators' for reading passages: without it Ray Data would wait for ever."""
+_REMEDY = "Ask for fewer --workers, or give Ray more, such as with `ray start`."
 GIVE_UP_AFTER = 20
 """Passages that fail one after the other until the run stops: then the generator is at fault, not the passages."""
 
@@ -82,7 +81,7 @@ def generate(
     """
     done = texts.ids("generated")
     tasks = _plan(passages, done)
-    _check_resources(scaling)
+    require(scaling, cluster_supply(), called="generators", spare_for="to read passages", remedy=_REMEDY)
     texts.reopen()
     logger.info("%d of %d passages have no text yet", len(passages.place) - len(done), len(passages.place))
     header = texts.header or {}
@@ -214,14 +213,3 @@ class Failures:
                 problem = f"{GIVE_UP_AFTER} passages failed one after the other, the last with: {row['message']}"
                 remedy = "What was generated is kept; mend the generator and give the same command again."
                 raise ServiceError(self._generator, problem, remedy)
-
-
-def _check_resources(scaling: GeneratorScaling) -> None:
-    cpus = scaling.num_workers * scaling.cpus_per_worker + SPARE_CPUS
-    gpus = scaling.num_workers * scaling.gpus_per_worker
-    wanted = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-    arithmetic = f"{scaling.num_workers} generators x {scaling.cpus_per_worker:g} CPU + {SPARE_CPUS} to read passages"
-    if gpus:
-        arithmetic += f", {scaling.num_workers} x {scaling.gpus_per_worker:g} GPU"
-    remedy = "Ask for fewer --workers, or give Ray more, such as with `ray start`."
-    refuse_if_short(wanted, cluster_supply(), arithmetic, remedy)

@@ -4,19 +4,18 @@
 may succeed another time. Rows that a kill loses are written again; a passage never has two.
 """
 
-import fcntl
 import json
 import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypedDict
+from typing import Any, Self, TypedDict
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from protein2text.data.records import write_json, write_shard
-from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
+from protein2text.data.output_folder import LOCK, hold
+from protein2text.data.records import open_shard, read_card, write_json, write_shard
+from protein2text.errors import ConfigError, ResumeMismatch
 
 GENERATED_VERSION = 1
 GENERATED_SCHEMA = pa.schema(
@@ -76,13 +75,7 @@ class GeneratedFolder:
         self.folder, self._min_interval_s = folder, min_interval_s
         folder.mkdir(parents=True, exist_ok=True)
         self._require_ours()
-        self._lock: BinaryIO = (folder / ".lock").open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            message = "another process is writing to it; wait for it, or name another folder"
-            raise ConfigError(str(folder), "output", message) from None
+        self._lock = hold(folder)
         for kind in KINDS:
             for half in (folder / kind).glob("*.tmp"):
                 half.unlink()
@@ -100,10 +93,7 @@ class GeneratedFolder:
     def header(self) -> dict[str, Any] | None:
         """What the texts were made with; None before the first."""
         path = self.folder / HEADER
-        if not path.is_file():
-            return None
-        header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return header
+        return read_card(path) if path.is_file() else None
 
     def begin(self, header: dict[str, Any]) -> None:
         """Keep what the texts are made with, or hold it against what was kept.
@@ -138,14 +128,9 @@ class GeneratedFolder:
             CorruptCheckpoint: a shard that cannot be read.
         """
         for path in self.shards(kind):
-            try:
-                with pq.ParquetFile(path) as file:
-                    for number in range(file.num_row_groups):
-                        yield path, number, file.read_row_group(number, columns=["passage_id"])[0].to_pylist()
-            except (pa.ArrowException, OSError) as error:
-                problem = f"it cannot be read: {str(error).splitlines()[0].rstrip('.')}"
-                remedy = "Remove this shard; the same command generates its passages again."
-                raise CorruptCheckpoint(str(self.folder), f"{kind}/{path.name}", problem, remedy) from error
+            with open_shard(path, "Remove this shard; the same command generates its passages again.") as shard:
+                for number in range(shard.num_row_groups):
+                    yield path, number, shard.read_row_group(number, columns=["passage_id"])[0].to_pylist()
 
     def ids(self, kind: str) -> set[str]:
         """Ids of the passages that are done, or that failed."""
@@ -179,7 +164,7 @@ class GeneratedFolder:
 
     def _require_ours(self) -> None:
         """Leave a folder alone that holds anything but a run of this kind."""
-        strangers = [path.name for path in self.folder.iterdir() if path.name != ".lock" and path.suffix != ".tmp"]
+        strangers = [path.name for path in self.folder.iterdir() if path.name != LOCK and path.suffix != ".tmp"]
         if strangers and not (self.folder / HEADER).is_file():
             message = f"holds {min(strangers)!r} and no {HEADER}; choose an empty folder"
             raise ConfigError(str(self.folder), "output", message)

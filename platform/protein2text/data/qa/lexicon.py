@@ -6,7 +6,7 @@ from typing import Literal
 
 import simplemma
 
-from protein2text.data.qa.folding import GREEK_NAMES
+from protein2text.data.greek import GREEK_NAMES
 from protein2text.data.qa.word_lists import CHEMICALS, ORDINARY, STOP_WORDS
 
 CACHED_WORDS = 1 << 15

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import simplemma
 
-from protein2text.data.qa.folding import GREEK_NAMES, fold
+from protein2text.data.greek import GREEK_NAMES
+from protein2text.data.qa.folding import fold
 from protein2text.data.qa.word_lists import GENERIC_NAME_WORDS
 
 _GREEK = "|".join(sorted(GREEK_NAMES, key=len, reverse=True))

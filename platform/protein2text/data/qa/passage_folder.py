@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protein2text.data.passages import PASSAGE_SCHEMA, PASSAGE_VERSION
+from protein2text.data.records import open_shard
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, RecordError
 from protein2text.models.checkpoints import sha256_of
 
@@ -60,18 +61,14 @@ class PassageFolder:
 
     def _ids(self, shard: Path) -> Iterator[tuple[RowGroup, list[str]]]:
         remedy = "Remove the folder and run `protein2text data literature` again."
-        try:
-            with pq.ParquetFile(shard) as file:
-                version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode()
-                if version != str(PASSAGE_VERSION):
-                    problem = f"version {version} where this program reads {PASSAGE_VERSION}"
-                    raise CorruptCheckpoint(str(self.folder), f"passages/{shard.name}", problem, remedy)
-                for number in range(file.num_row_groups):
-                    ids = file.read_row_group(number, columns=["passage_id"])["passage_id"].to_pylist()
-                    yield RowGroup(str(shard), number), ids
-        except (pa.ArrowException, OSError) as error:
-            problem = f"it cannot be read: {str(error).splitlines()[0].rstrip('.')}"
-            raise CorruptCheckpoint(str(self.folder), f"passages/{shard.name}", problem, remedy) from error
+        with open_shard(shard, remedy) as file:
+            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode()
+            if version != str(PASSAGE_VERSION):
+                problem = f"version {version} where this program reads {PASSAGE_VERSION}"
+                raise CorruptCheckpoint(str(self.folder), f"passages/{shard.name}", problem, remedy)
+            for number in range(file.num_row_groups):
+                ids = file.read_row_group(number, columns=["passage_id"])["passage_id"].to_pylist()
+                yield RowGroup(str(shard), number), ids
 
 
 def read_group(path: str, number: int) -> pa.Table:

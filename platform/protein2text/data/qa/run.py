@@ -15,8 +15,7 @@ from protein2text.data.qa.passage_folder import PassageFolder
 from protein2text.data.qa.rules import QaRules
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
-from protein2text.train.resources import ray_session
-from protein2text.train.stage_config import ScalingConfig
+from protein2text.resources import ray_session
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +83,7 @@ def make_qa(
         if not num_pending and _is_current(folder, texts, rules):
             logger.info("%s holds the corpus of these texts and rules already; nothing to do", folder)
             return _summary(folder, load_card(folder), 0, time.monotonic() - started, already_done=True)
-        workers = ScalingConfig(num_workers=scaling.num_workers, cpus_per_worker=scaling.cpus_per_worker)
-        with ray_session(workers):
+        with ray_session(scaling):
             if config is not None and num_pending:
                 generate(passages, texts, config, rules, scaling, progress)
             card = assemble(passages, texts, rules, progress=progress)

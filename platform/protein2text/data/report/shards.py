@@ -3,22 +3,19 @@
 Shards are read a few rows at a time. What is kept is bounded: a few examples per reason, a number per protein.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from protein2text.data.records import open_shard
 from protein2text.data.report.sections import Section, counts_section, sections_of, shown
+from protein2text.data.tallies import QUESTION_EDGES, histogram
 
 EXAMPLES_PER_REASON = 3
 MAX_REASONS = 60
 NUM_NEAREST = 20
-QUESTION_EDGES = (1, 2, 5, 10, 20, 50, 100)
-"""Upper bounds of the bins of questions per protein."""
 _LEFT_OUT = ("reason", "raw", "sequence")
 
 
@@ -54,12 +51,9 @@ def question_sections(folder: Path) -> list[Section]:
             per_protein.update({bytes.fromhex(protein["checksum"][:16]) for protein in row["proteins"]})
     if not answers:
         return []
-    bins = Counter(bisect_left(QUESTION_EDGES, number) for number in per_protein.values())
-    bounds = pairwise((0, *QUESTION_EDGES, None))
-    histogram = [{"above": low, "up_to": high, "proteins": bins[place]} for place, (low, high) in enumerate(bounds)]
     mean = per_protein.total() / len(per_protein)
     note = f"{len(per_protein):,} proteins have {mean:.1f} questions each on average."
-    (questions,) = sections_of({"questions_per_protein": histogram})
+    (questions,) = sections_of({"questions_per_protein": histogram(per_protein.values(), QUESTION_EDGES)})
     return [
         counts_section("Answers", answers, "Answers that begin with yes or no, and all others."),
         replace(questions, note=note),

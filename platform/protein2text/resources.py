@@ -1,0 +1,139 @@
+"""The Ray that a job runs on, and whether it is large enough: Ray itself would wait for ever, in silence."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import ray
+import ray.data
+
+from protein2text.errors import ResourcesUnavailable
+
+logger = logging.getLogger(__name__)
+
+SPARE_CPUS = 1
+"""One CPU beside the workers' for Ray Data, which prepares the batches and rebuilds them if a node is lost."""
+
+MAX_CPUS_PER_PROCESSOR = 4
+"""Logical CPUs that a local Ray is given at most: workers may share processors, to a degree."""
+
+_REMEDY = "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`."
+
+
+class Workers(Protocol):
+    """Processes that a job needs at once."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many there are."""
+
+    @property
+    def cpus_per_worker(self) -> float:
+        """Logical CPUs that each holds."""
+
+    @property
+    def gpus_per_worker(self) -> float:
+        """GPUs that each holds."""
+
+
+@dataclass(frozen=True)
+class ReadersOnly:
+    """Tasks of Ray Data without a pool: on two logical CPUs, reading goes on only while one of them works on what was
+    read; with this, a local Ray has three."""
+
+    num_workers: int = 1
+    cpus_per_worker: float = 1
+    gpus_per_worker: float = 0
+
+
+def demand(workers: Workers) -> dict[str, float]:
+    """What a job needs of each resource at once, the spare CPU included."""
+    wanted = {
+        "CPU": workers.num_workers * workers.cpus_per_worker + SPARE_CPUS,
+        "GPU": workers.num_workers * workers.gpus_per_worker,
+    }
+    return {name: amount for name, amount in wanted.items() if amount}
+
+
+def require(
+    workers: Workers,
+    supply: dict[str, float],
+    *,
+    called: str = "workers",
+    spare_for: str = "for Ray Data",
+    remedy: str = _REMEDY,
+) -> None:
+    """Refuse what can never be placed.
+
+    Args:
+        workers: that the job needs.
+        supply: amount of each resource that there is, or can be.
+        called: what the user knows the workers as,
+        spare_for: and what the spare CPU is for.
+        remedy: what the user can do.
+
+    Raises:
+        ResourcesUnavailable: with the arithmetic.
+    """
+    wanted = demand(workers)
+    if all(supply.get(name, 0) >= amount for name, amount in wanted.items()):
+        return
+    arithmetic = f"{workers.num_workers} {called} x {workers.cpus_per_worker:g} CPU + {SPARE_CPUS} {spare_for}"
+    if workers.gpus_per_worker:
+        arithmetic += f", {workers.num_workers} x {workers.gpus_per_worker:g} GPU"
+    present = _text({name: supply.get(name, 0) for name in wanted})
+    raise ResourcesUnavailable(f"{_text(wanted)} ({arithmetic})", present, remedy)
+
+
+def cluster_supply() -> dict[str, float]:
+    """What the connected cluster has, or can grow to where it autoscales."""
+    supply: dict[str, float] = dict(ray.cluster_resources())
+    grown = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return {name: max(supply.get(name, 0), grown.get(name, 0)) for name in {*supply, *grown}}
+
+
+@contextmanager
+def ray_session(workers: Workers) -> Iterator[None]:
+    """The Ray that is connected; else the cluster of RAY_ADDRESS; else a local one that ends with the block."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS", "local") == "local":
+        processors = len(os.sched_getaffinity(0))
+        wanted = int(workers.num_workers * workers.cpus_per_worker) + 2
+        num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
+        logger.info("starting a local Ray with %d logical CPUs", num_cpus)
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
+    else:
+        ray.init()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def ray_data_in_order(block_bytes: int | None = None) -> Iterator[None]:
+    """A ``ray_session`` for data jobs, whose datasets keep their order.
+
+    Args:
+        block_bytes: rows are handed from step to step in blocks of about so much; Ray's own size when None.
+    """
+    context = ray.data.DataContext.get_current()
+    options = context.execution_options
+    before = options.preserve_order, context.enable_progress_bars, context.target_max_block_size
+    options.preserve_order = True
+    context.target_max_block_size = block_bytes or context.target_max_block_size
+    try:
+        with ray_session(ReadersOnly()):
+            yield
+    finally:
+        options.preserve_order, context.enable_progress_bars, context.target_max_block_size = before
+
+
+def _text(amounts: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
