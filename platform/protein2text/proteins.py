@@ -66,10 +66,12 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
     typed = "".join(sequence.split()).removesuffix("*")
     if not typed:
         raise EmptySequence(record)
-    if foreign := _foreign(alphabet).search(typed):
-        position = foreign.start() + 1
+    letters = _letters(alphabet)
+    if typed.encode("ascii", "replace").translate(None, letters):
+        known = letters.decode()
+        position, letter = next((number, letter) for number, letter in enumerate(typed, 1) if letter not in known)
         line, column = _place_of(_plain_lines(sequence), 0, position)
-        raise InvalidResidue(record, position, foreign.group(), alphabet, line, column)
+        raise InvalidResidue(record, position, letter, alphabet, line, column)
     residues = typed.upper()
     if len(residues) >= NUCLEOTIDES_FROM and not _OTHER_LETTER.search(residues) and len(set(residues)) >= 3:
         raise NucleotideSequence(record, len(residues))
@@ -79,9 +81,9 @@ def clean_sequence(sequence: str, *, record: str, max_residues: int | None = Non
 
 
 @lru_cache(maxsize=8)
-def _foreign(alphabet: str) -> re.Pattern[str]:
-    """What no residue may be; looked for before upper-casing, which makes two serines of a German sharp s."""
-    return re.compile(f"[^{re.escape(alphabet + alphabet.lower())}]")
+def _letters(alphabet: str) -> bytes:
+    """What a residue may be; compared before upper-casing, which makes two serines of a German sharp s."""
+    return (alphabet + alphabet.lower()).encode("ascii")
 
 
 def parse_proteins(

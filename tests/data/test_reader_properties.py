@@ -170,6 +170,13 @@ def test_damaged_files_many_times(name: str, seed: bytes, data: st.DataObject) -
     assert_all_told(name, data.draw(damaged(seed)), data.draw(st.integers(1, 99)))
 
 
+@pytest.mark.parametrize("ending", [b"]\xc2", b"]}\xe2\x82", b"]}\n\xe2\x82\xac"])
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 99])
+def test_text_after_a_list_is_told_though_its_last_letter_is_cut(ending: bytes, chunk_bytes: int) -> None:
+    rows = outcomes("json", json.dumps({"results": [REST]}).encode().removesuffix(b"]}") + ending, chunk_bytes)
+    assert [row["reason"] for row in rows] == [None, "unreadable"]
+
+
 @pytest.mark.parametrize("name", ["fasta", "uniprot-flat", "uniprot-tsv", "uniprot-xml"])
 @pytest.mark.parametrize("chunk_bytes", [1, 77, 700])
 def test_an_entry_without_end_is_passed_over_in_a_file_that_goes_on(

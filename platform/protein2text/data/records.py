@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic_core import to_json
 
 from protein2text.data.table_digest import TableDigest
 from protein2text.errors import CorruptCheckpoint, MissingFile, RecordError
@@ -120,13 +121,10 @@ def make_record(
     }
 
 
-_PROVENANCE = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
-
-
 def provenance_json(provenance: Mapping[str, Any]) -> str | None:
     """Provenance as stored: JSON without empty fields, null when nothing is left."""
-    kept = {key: value for key, value in provenance.items() if value not in (None, "", [], ())}
-    return _PROVENANCE.encode(kept) if kept else None
+    kept = {key: value for key, value in sorted(provenance.items()) if value not in (None, "", [], ())}
+    return to_json(kept).decode() if kept else None
 
 
 def write_shard(table: pa.Table, path: Path) -> None:

@@ -12,7 +12,7 @@ from protein2text.data.sources import DamagedSource
 from protein2text.errors import UnusableRecord
 from protein2text.proteins import Protein, clean_sequence
 
-PIECE_BYTES = 4 * 2**20
+PIECE_BYTES = 8 * 2**20
 """Bytes that a worker parses at a time: some tenths of a second of work, a hundredth to hand it over."""
 MAX_ENTRY_BYTES = 64 * 2**20
 """An entry that has not ended by then is damaged; the longest protein's, in XML, has some 10 MiB."""
@@ -72,7 +72,8 @@ class Reader:
         if piece.problem is not None:
             yield Entry(f"line {piece.line}", text, piece.problem, piece.reason)
         else:
-            yield from self.split(text.replace("\r\n", "\n"), piece.line, piece.context)
+            text = text.replace("\r\n", "\n") if "\r" in text else text
+            yield from self.split(text, piece.line, piece.context)
 
 
 def cut_after(boundary: re.Pattern[bytes], chunks: Iterator[bytes]) -> Iterator[Piece]:

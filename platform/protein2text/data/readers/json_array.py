@@ -90,7 +90,8 @@ def _cut_values(chunks: Iterator[bytes]) -> Iterator[Piece]:
         gap = _after(_BETWEEN, text, whole)
         line, number, text = line + text.count("\n", 0, gap), number + count, text[gap:]
         if listed and text.startswith("]") and damage is None:
-            yield from _beyond(text[1:], line, chunks)
+            rest = (decoder.decode(chunk or b"", final=chunk is None) for chunk in chain(chunks, [None]))
+            yield from _beyond(chain([text[1:]], rest), line)
             return
         ended = ended or len(text) > MAX_ENTRY_BYTES
     if damage is not None:
@@ -102,9 +103,9 @@ def _cut_values(chunks: Iterator[bytes]) -> Iterator[Piece]:
         yield Piece(line, text[:SHOWN].encode(), "", problem)
 
 
-def _beyond(text: str, line: int, chunks: Iterator[bytes]) -> Iterator[Piece]:
+def _beyond(texts: Iterator[str], line: int) -> Iterator[Piece]:
     """A problem if anything stands after the end of the list."""
-    for more in chain([text], (chunk.decode("utf-8", "replace") for chunk in chunks)):
+    for more in texts:
         end = _after(_AFTER_LIST, more, 0)
         line += more.count("\n", 0, end)
         if end < len(more):

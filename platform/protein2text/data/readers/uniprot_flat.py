@@ -42,7 +42,8 @@ _ID = re.compile(r"\S+\s+(?:Reviewed|Unreviewed|STANDARD|PRELIMINARY);\s+(?:PRT;
 _SQ = re.compile(r"SEQUENCE\s+(\d+) AA;")
 _VERSION = re.compile(r"entry version (\d+)|\(Rel\. (\d+)(?:\.\d+)?, Last annotation update\)")
 _FUNCTION = re.compile(r"CC   -!- (FUNCTION:.*(?:\nCC       .*)*)")
-_NOTICE = re.compile(r"^CC   (?!-!-|    )(.*)$", re.MULTILINE)
+_NOTICE = "\nCC   -----"
+"""What stands above the notice that ends the comments."""
 _FULL_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)")
 _CODES = "ID AC DT DE GN OS OG OC OX OH RN RP RC RX RG RA RT RL CC DR PE KW FT SQ // **"
 _LINE_CODES = frozenset(("  ", *_CODES.split()))
@@ -59,13 +60,16 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
 def split(text: str, line: int, context: str) -> Iterator[Entry]:
     """One entry up to each ``//`` line; a last piece without it is a file that breaks off."""
     start, text = 1, f"\n{text}"
-    for found in _END.finditer(text):
-        raw = text[start : found.end()]
-        entry = raw.lstrip()
-        blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
-        yield Entry(f"line {line + blank}", entry)
-        line += raw.count("\n") + 1
-        start = found.end() + 1
+    end = text.find("\n//")
+    while end >= 0:
+        if found := _END.match(text, end):
+            raw = text[start : found.end()]
+            entry = raw.lstrip()
+            blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
+            yield Entry(f"line {line + blank}", entry)
+            line += raw.count("\n") + 1
+            start = found.end() + 1
+        end = text.find("\n//", end + 1)
     if rest := text[start:].lstrip():
         line += text.count("\n", start, len(text) - len(rest))
         yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
@@ -83,10 +87,11 @@ def function_comments(lines: str) -> list[str]:
     """
     comments = []
     for found in _FUNCTION.finditer(lines):
-        comment = ""
-        for words in map(str.strip, found[1].split("\nCC    ")):
+        wrapped = found[1].split("\nCC    ")
+        comment = wrapped[0].strip()
+        for words in map(str.strip, wrapped[1:]):
             broken = comment.endswith("-") and not words.startswith(_AFTER_OMISSION)
-            comment += words if broken or not comment else f" {words}"
+            comment += words if broken else f" {words}"
         comments.append(comment)
     return comments
 
@@ -113,25 +118,25 @@ def parse(raw: str, place: Place) -> Record:
     function = function_text(function_comments(entry["comments"]))
     if not function.text:
         raise no_text(protein.accession)
-    notices = _NOTICE.findall(entry["comments"])
+    notice = entry["comments"].partition(_NOTICE)[2]
     version = _VERSION.search(entry["dates"])
-    description = " ".join(content.strip() for content in _contents(entry["names"]))
+    description = _content(entry["names"])
     full_name = _FULL_NAME.search(description)
     provenance = {
         "name": full_name[1].strip() if full_name else description,
-        "organism": " ".join(content.rstrip() for content in _contents(entry["organism"])).rstrip("."),
+        "organism": _content(entry["organism"]).rstrip("."),
         "evidence": function.evidence,
         "pubmed": function.pubmed,
         "entry_version": int(version[1] or version[2]) if version else None,
         "created": _first_day(entry["dates"]),
-        "licence": stated_licence(" ".join(notices)),
+        "licence": stated_licence(_content(notice)),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
 
 
-def _contents(lines: str) -> list[str]:
-    """What stands behind the code of each line."""
-    return [line[5:] for line in lines.split("\n")[:-1]]
+def _content(lines: str) -> str:
+    """What stands behind the codes of some lines, as one."""
+    return " ".join([line[5:].strip() for line in lines.split("\n")]).strip()
 
 
 def _defect(raw: str) -> str:
