@@ -19,7 +19,7 @@ _LOOK_ALIKES = dict(
 _SPELLED_LETTERS, _PLAIN_LETTERS, _LOOK_ALIKE_LETTERS = (
     re.compile(f"[{''.join(table)}]") for table in (_SPELLED, _PLAIN, _LOOK_ALIKES)
 )
-_RECENT = 64
+RECENT = 64
 """Texts that are remembered: several rules look at the same one."""
 _ACCENT = re.compile("[\u0300-\u036f]")
 HIDDEN = re.compile(
@@ -29,7 +29,7 @@ HIDDEN = re.compile(
 """Letters that show nothing: zero-width, directional, tag and variation characters."""
 
 
-@lru_cache(_RECENT)
+@lru_cache(RECENT)
 def plain(text: str) -> str:
     """Compatibility forms (NFKC) without hidden letters, one kind of dash and of quotes; Greek and case stay."""
     if text.isascii():
@@ -44,7 +44,7 @@ def fold(text: str) -> str:
     return text if text.isascii() else _SPELLED_LETTERS.sub(lambda found: _SPELLED[found[0]], text)
 
 
-@lru_cache(_RECENT)
+@lru_cache(RECENT)
 def skeleton(text: str) -> str:
     """What a reader takes the letters for, lower case: look-alikes become Latin letters, entities and accents go."""
     if "&" in text:

@@ -8,11 +8,15 @@ import re
 from typing import Literal
 
 from protein2text.data.qa.folding import HIDDEN, plain, skeleton
+from protein2text.data.qa.screened import Screened, any_of
 
 Finding = Literal["instruction", "encoded", "hidden_letters", "foreign_letters", "address", "markup"]
 
 _SCREEN = r"(?:instructions?|prompts?|directives?|commands?|guidelines|rules|above|prior|previous|earlier|preceding)"
 _PRODUCT = r"(?:answers?|questions?|responses?|repl(?:y|ies)|outputs?|completions?|pairs?|json)"
+_PRODUCTS = any_of(
+    "answer|answers|question|questions|response|responses|reply|replies|output|outputs|completion|completions|pair|pairs|json"
+)
 _TASKS = (
     "answer|respond|reply|output|print|write|say|repeat|include|insert|append|emit|echo|generate|produce|mention|translate|"
     "decode|execute|pretend|reveal|disclose|obey|comply|ask"
@@ -22,54 +26,73 @@ _SHARP_TASKS = "answer|reply|print|say|write|pretend|obey|reveal|disclose|ignore
 _OPENING = frozenset(".!?:;()[]{}<>\"'`*#-\n")
 _OPENING_WORD = re.compile(r"\b(?:please|now|then|instead|simply|just|always|kindly)[\s,]*$")
 
-_ANYWHERE = tuple(
-    (tuple(signs.split("|")), re.compile(pattern))
-    for signs, pattern in (
-        (
-            "ignor|disregard|forget|overrid|overrul|bypass",
-            rf"\b(?:ignor|disregard|forget|overrid|overrul|bypass)\w*\b[^.]{{0,60}}\b{_SCREEN}\b",
-        ),
-        (
-            "instruction|prompt|directive|command",
+_ORDERS = any_of("instruction|instructions|prompt|prompts|directive|directives|command|commands")
+_NEEDS = any_of("must|should|shall|has|have|need|needs")
+_ANYWHERE = (
+    Screened(
+        re.compile(rf"\b(?:ignor|disregard|forget|overrid|overrul|bypass)\w*\b[^.]{{0,60}}\b{_SCREEN}\b"),
+        (_ORDERS | any_of("guidelines|rules|above|prior|previous|earlier|preceding"),),
+        ("ignor", "disregard", "forget", "overrid", "overrul", "bypass"),
+    ),
+    Screened(
+        re.compile(
             r"\b(?:previous|prior|earlier|preceding|system|hidden|developer|my|new|updated|special|secret)\s+"
-            r"(?:instruction|prompt|directive|command)s?\b",
+            r"(?:instruction|prompt|directive|command)s?\b"
         ),
-        (
-            "instruction|prompt|directive|command|message|note",
+        (_ORDERS,),
+    ),
+    Screened(
+        re.compile(
             r"\b(?:instruction|prompt|directive|command|message|note)s?\s+(?:above|below|for|to)\s+"
-            r"(?:(?:the|an?|all|any)\s+)?(?:ai|llm|language|model|assistant|generator|reader|system|bot|annotator)",
+            r"(?:(?:the|an?|all|any)\s+)?(?:ai|llm|language|model|assistant|generator|reader|system|bot|annotator)"
         ),
-        ("you", r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b"),
-        (
-            "model|assistant|bot|agent|system",
-            r"\b(?:ai|language|chat|instruct|generative)[\s-](?:model|assistant|bot|system|agent)s?\b",
-        ),
-        ("chatgpt|chatbot|jailbreak|llama", r"\b(?:chatgpt\w*|chatbots?|jailbreak\w*|llama-?\d\w*)\b"),
-        (
-            "system:|assistant:|user:|human:|ai:|model:|instruction:|instructions:|prompt:",
-            r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt):",
-        ),
-        (
-            "must|should|shall|will|is to|are to|has to|have to|need",
+        (_ORDERS | any_of("message|messages|note|notes"), any_of("above|below|for|to")),
+    ),
+    Screened(re.compile(r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b"), (any_of("you|your|yours|yourself"),)),
+    Screened(
+        re.compile(r"\b(?:ai|language|chat|instruct|generative)[\s-](?:model|assistant|bot|system|agent)s?\b"),
+        (any_of("ai|language|chat|instruct|generative"),),
+    ),
+    Screened(
+        re.compile(r"\b(?:chatgpt\w*|chatbots?|jailbreak\w*|llama-?\d\w*)\b"),
+        signs=("chatgpt", "chatbot", "jailbreak", "llama"),
+    ),
+    Screened(
+        re.compile(r"(?:^|\n|[.!?>\]]\s*)(?:system|assistant|user|human|ai|model|instructions?|prompt):"),
+        signs=("system:", "assistant:", "user:", "human:", "ai:", "model:", "instruction:", "instructions:", "prompt:"),
+    ),
+    Screened(
+        re.compile(
             rf"\b(?:every|each|all|any|the|first|last|next|final|only)\s+{_PRODUCT}\s+"
-            r"(?:must|should|shall|will|is to|are to|ha(?:s|ve) to|needs? to)\b",
+            r"(?:must|should|shall|will|is to|are to|ha(?:s|ve) to|needs? to)\b"
         ),
-        (
-            "must|should|shall|has to|have to|need",
+        (_PRODUCTS, _NEEDS | any_of("will|is|are")),
+    ),
+    Screened(
+        re.compile(
             r"\b(?:must|should|shall|ha(?:s|ve) to|needs? to)\s+"
-            r"(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b",
+            r"(?:answer|reply|output|print|say|emit|mention|obey|ignore)\b"
         ),
-        ("every|each", r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b"),
-        (
-            "answer|response|reply|output",
-            r"\b(?:correct|right|only|expected|required|valid)\s+(?:answer|response|reply|output)\s+(?:to|is|must|for)\b",
+        (_NEEDS, any_of("answer|reply|output|print|say|emit|mention|obey|ignore")),
+    ),
+    Screened(
+        re.compile(r"\b(?:in|to|into|with)\s+(?:every|each)\s+(?:answer|question|reply|output|completion)\b"),
+        (any_of("every|each"), _PRODUCTS),
+    ),
+    Screened(
+        re.compile(
+            r"\b(?:correct|right|only|expected|required|valid)\s+(?:answer|response|reply|output)\s+(?:to|is|must|for)\b"
         ),
-    )
+        (any_of("correct|right|only|expected|required|valid"), _PRODUCTS),
+    ),
 )
-"""Signs, of which one must stand in the text, and the pattern that then decides; over the skeleton."""
-_AT_AN_OPENING = re.compile(
-    rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|"
-    rf"(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
+"""What no abstract says to its readers; over the skeleton."""
+_AT_AN_OPENING = Screened(
+    re.compile(
+        rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|"
+        rf"(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
+    ),
+    (any_of(f"do|don|never|{_SHARP_TASKS}|{_TASKS}"),),
 )
 """Commands, where a sentence or clause begins."""
 _ADDRESS_SIGNS = ("://", "www.", "mailto:", "javascript:", "data:", "doi:", "doi.org")
@@ -134,10 +157,11 @@ def dirt(text: str) -> Finding | None:
 
 
 def _instructs(text: str) -> bool:
-    for signs, pattern in _ANYWHERE:
-        if any(map(text.__contains__, signs)) and pattern.search(text):
-            return True
-    return any(_opens(text, command.start()) for command in _AT_AN_OPENING.finditer(text))
+    if any(rule.search(text) for rule in _ANYWHERE):
+        return True
+    if not _AT_AN_OPENING.may_be_in(text):
+        return False
+    return any(_opens(text, command.start()) for command in _AT_AN_OPENING.pattern.finditer(text))
 
 
 def _opens(text: str, place: int) -> bool:

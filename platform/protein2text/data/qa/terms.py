@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from protein2text.data.qa.folding import fold
+from protein2text.data.qa.folding import RECENT, fold
 from protein2text.data.qa.lexicon import CACHED_WORDS, Kind, classify, lemma, stem
 from protein2text.data.qa.word_lists import IONS, NEGATIONS, NUMBER_WORDS, UNITS
 
@@ -84,8 +84,9 @@ def read(text: str) -> list[Reading]:
     return [_read(token) for token in _TOKEN.finditer(fold(text))]
 
 
+@lru_cache(RECENT)
 def terms(text: str) -> Terms:
-    """Read a text and gather what it speaks of."""
+    """Read a text and gather what it speaks of; remembered, so not to be altered."""
     found = Terms()
     for reading in read(text):
         if not reading.sequence:

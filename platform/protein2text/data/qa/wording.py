@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 from protein2text.data.qa.lexicon import classify
+from protein2text.data.qa.screened import Screened, any_of
 from protein2text.data.qa.word_lists import BEFORE_IT, ORDINARY
 from protein2text.data.whole_text import closes
 
@@ -35,12 +36,23 @@ _ASKS_FOR_THINGS = re.compile(
     r"\b(?:which|who|whose)\b|\bwhat\s+(?!(?:is|are|was|were|does|do|did|roles?|functions?|effects?|happens)\b)",
     re.IGNORECASE,
 )
-_SOURCE = re.compile(
-    r"\b(?:stud(?:y|ies|ied)|abstracts?|papers?|articles?|manuscripts?|publications?|authors?|researchers?|investigators?|"
-    r"scientists?|figures?|figs?(?=\.)|tables?|et\s+al|pubmed|pmids?|pmc\d*|passage|(?:the|this|given|provided)\s+(?:text|context|"
-    r"excerpt|document)|(?:our|these|the|recent|present)\s+(?:results|findings|data)|we|our|ours)\b",
-    re.IGNORECASE,
+_SOURCE = Screened(
+    re.compile(
+        r"\b(?:stud(?:y|ies|ied)|abstracts?|papers?|articles?|manuscripts?|publications?|authors?|researchers?|investigators?|"
+        r"scientists?|figures?|figs?(?=\.)|tables?|et\s+al|pubmed|pmids?|passage|(?:the|this|given|provided)\s+(?:text|context|"
+        r"excerpt|document)|(?:our|these|the|recent|present)\s+(?:results|findings|data)|we|our|ours)\b",
+        re.IGNORECASE,
+    ),
+    (
+        any_of(
+            "study|studies|studied|abstract|abstracts|paper|papers|article|articles|manuscript|manuscripts|publication|"
+            "publications|author|authors|researcher|researchers|investigator|investigators|scientist|scientists|figure|"
+            "figures|fig|figs|table|tables|al|pubmed|pmid|pmids|passage|text|context|excerpt|document|results|findings|"
+            "data|we|our|ours"
+        ),
+    ),
 )
+_PMC = Screened(re.compile(r"\bpmc\d*\b", re.IGNORECASE), signs=("pmc",))
 _ASKS_YES_NO = re.compile(
     r"(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|may|might|must|isn't|doesn't)\b",
     re.IGNORECASE,
@@ -48,17 +60,26 @@ _ASKS_YES_NO = re.compile(
 _YES_NO = re.compile(r"(yes|no)\b(?!-)", re.IGNORECASE)
 _ALTERNATIVES = re.compile(r"\bor\b", re.IGNORECASE)
 _SAID = r"(?:mentioned|stated|specified|provided|described|given|discussed|indicated|addressed|reported)"
-_UNKNOWN = re.compile(
-    rf"\b(?:not|never)\s+(?:\w+\s+){{0,2}}?(?:{_SAID}|known|understood|clear|established|determined|elucidated|available)\b"
-    r"|\b(?:is|are|was|were|be|been|remains?|still|currently|largely|yet|of|as)\s+(?:\w+\s+)?(?:unknown|unclear|undetermined|"
-    r"unspecified|elusive|uncertain)\b"
-    r"|^(?:(?:yes|no),?\s+)?(?:unknown|unclear|n/?a|not applicable)\b"
-    r"|\bcan(?:not|'t| not) be (?:determined|answered|inferred|concluded)"
-    r"|\b(?:no|insufficient|not enough)\s+(?:\w+\s+)?(?:information|details?)\b"
-    r"|\b(?:do(?:es)?|did)(?: not|n't)\s+(?:know|say|mention|state|specify|provide|describe|indicate|discuss)\b"
-    r"|\b(?:i am|i'm)\s+(?:not|unable|sorry)|\bremains? to be\b",
-    re.IGNORECASE,
+_UNKNOWN = Screened(
+    re.compile(
+        rf"\b(?:not|never)\s+(?:\w+\s+){{0,2}}?(?:{_SAID}|known|understood|clear|established|determined|elucidated|available)\b"
+        r"|\b(?:is|are|was|were|be|been|remains?|still|currently|largely|yet|of|as)\s+(?:\w+\s+)?(?:unknown|unclear|undetermined|"
+        r"unspecified|elusive|uncertain)\b"
+        r"|^(?:(?:yes|no),?\s+)?(?:unknown|unclear|n/?a|not applicable)\b"
+        r"|\bcan(?:not|'t| not) be (?:determined|answered|inferred|concluded)"
+        r"|\b(?:no|insufficient|not enough)\s+(?:\w+\s+)?(?:information|details?)\b"
+        r"|\b(?:do(?:es)?|did)(?: not|n't)\s+(?:know|say|mention|state|specify|provide|describe|indicate|discuss)\b"
+        r"|\b(?:i am|i'm)\s+(?:not|unable|sorry)\b|\bremains? to be\b",
+        re.IGNORECASE,
+    ),
+    (
+        any_of(
+            "not|never|unknown|unclear|undetermined|unspecified|elusive|uncertain|n|na|cannot|t|no|insufficient|unable|sorry|"
+            "remain|remains"
+        ),
+    ),
 )
+"""The ``t`` is that of ``can't``, ``don't`` and their like."""
 _DANGLING = re.compile(r"\b(?:a|an|the|and|or|but|than|because|whose)[.!?]?$")
 _ENDING = re.compile(r"""(?<!\.)[.!?]["'”’)\]]*$""")
 
@@ -86,7 +107,7 @@ def offers_alternatives(question: str) -> bool:
 
 def source_word(text: str) -> str | None:
     """A word that shows that a study, an article or its authors stand behind the text (R3)."""
-    found = _SOURCE.search(text)
+    found = _SOURCE.search(text) or _PMC.search(text)
     return found.group() if found else None
 
 
