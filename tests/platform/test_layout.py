@@ -19,6 +19,7 @@ WORKSHOP = (
     "protein2text.evaluate",
     "protein2text.generate",
     "protein2text.data",
+    "protein2text.neighbours",
     "protein2text.registry",
     "protein2text.pages",
     "protein2text.resources",

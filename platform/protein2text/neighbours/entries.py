@@ -1,0 +1,91 @@
+"""A characterised protein, and how a table of them lies in Arrow."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import pyarrow as pa
+
+from protein2text.neighbours.facts import Fact
+
+_FACT = pa.struct(
+    [
+        *((name, pa.string()) for name in ("kind", "value", "term")),
+        *((name, pa.list_(pa.string())) for name in ("eco", "pubmed")),
+        *((name, pa.int32()) for name in ("begin", "end")),
+    ]
+)
+ENTRY_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("accession", "name", "organism", "sequence", "checksum")),
+        *((name, pa.string()) for name in ("release", "licence")),
+        ("entry_version", pa.int32()),
+        ("source", pa.string()),
+        ("facts", pa.list_(_FACT)),
+    ]
+)
+"""Null says that the source states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Characterised:
+    """A protein and the facts that one source entry states about it."""
+
+    accession: str
+    name: str | None
+    organism: str | None
+    sequence: str
+    """Residues, upper case."""
+    checksum: str
+    """SHA-256 of the sequence, as ``Protein.checksum``."""
+    release: str | None
+    """Of the database, such as ``2026_01``."""
+    licence: str | None
+    entry_version: int | None
+    source: str
+    """Name of the file that it was read from."""
+    facts: tuple[Fact, ...]
+
+
+def to_table(entries: Iterable[Characterised]) -> pa.Table:
+    """Entries as rows of ``ENTRY_SCHEMA``, in order."""
+    rows = list(entries)
+    columns = [
+        pa.array([getattr(row, field.name) for row in rows], field.type)
+        for field in ENTRY_SCHEMA
+        if field.name != "facts"
+    ]
+    return pa.table([*columns, _facts_to_arrow([row.facts for row in rows])], schema=ENTRY_SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[Characterised]:
+    """The entries of a table with the columns of ``ENTRY_SCHEMA``."""
+    names = [field.name for field in fields(Characterised)]
+    facts = _facts_from_arrow(table["facts"].combine_chunks())
+    columns = [facts if name == "facts" else table[name].to_pylist() for name in names]
+    return [Characterised(*row) for row in zip(*columns, strict=True)]
+
+
+def _facts_to_arrow(of_rows: list[tuple[Fact, ...]]) -> pa.Array:
+    flat = [fact for facts in of_rows for fact in facts]
+    columns = [pa.array([getattr(fact, field.name) for fact in flat], field.type) for field in _FACT]
+    return pa.ListArray.from_arrays(
+        _offsets(map(len, of_rows)), pa.StructArray.from_arrays(columns, fields=list(_FACT))
+    )
+
+
+def _facts_from_arrow(column: pa.ListArray) -> list[tuple[Fact, ...]]:
+    columns = [values.to_pylist() for values in column.flatten().flatten()]
+    flat = [
+        Fact(kind, value, term, tuple(eco), tuple(pubmed), begin, end)
+        for kind, value, term, eco, pubmed, begin, end in zip(*columns, strict=True)
+    ]
+    ends = _offsets(column.value_lengths().to_pylist())
+    return [tuple(flat[begin:end]) for begin, end in pairwise(ends)]
+
+
+def _offsets(lengths: Iterable[int]) -> list[int]:
+    offsets = [0]
+    for length in lengths:
+        offsets.append(offsets[-1] + length)
+    return offsets
