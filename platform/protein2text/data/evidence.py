@@ -15,7 +15,6 @@ _DOUBLED_STOP = re.compile(r"([.;,])(?:\s*\.)+(?=\s|$)")
 _SPACES_BEFORE_STOP = (" .", " ,", " ;", " :")
 _DOUBLED_STOPS = ("..", ",.", ";.", " .")
 """One of them stands wherever the pattern matches; looking for them takes a tenth of its time."""
-_LABEL = re.compile(r"(?:^|;\s+|\s)FUNCTION:\s+")
 _ECO = re.compile(r"ECO:\d{7}")
 _PUBMED = re.compile(r"PubMed:\s*(\d+)")
 
@@ -53,16 +52,21 @@ def function_text(comments: list[str]) -> FunctionText:
     """
     sentences = []
     for comment in comments:
-        for part in _parts(comment):
+        for part in labelled(comment, "FUNCTION"):
             stripped = strip_evidence(part)
             if stripped.strip(" .;,"):
                 sentences.append(stripped if stripped.endswith((".", "!", "?")) else stripped.rstrip(" ;,") + ".")
     raw = " ".join(comments)
-    pubmed = tuple(dict.fromkeys(_PUBMED.findall(raw)))
-    return FunctionText(" ".join(sentences), tuple(sorted(set(_ECO.findall(raw)))), pubmed)
+    codes, pubmed = references(raw)
+    return FunctionText(" ".join(sentences), tuple(sorted(codes)), pubmed)
 
 
-def _parts(comment: str) -> list[str]:
-    """The labelled comments in one string, without their labels."""
-    unlabelled = comment.strip().removeprefix("FUNCTION: ")
-    return _LABEL.split(comment) if "FUNCTION:" in unlabelled else [unlabelled]
+def labelled(comments: str, topic: str) -> list[str]:
+    """The comments that a string holds, without the label (``FUNCTION: ``) that begins each, if any does."""
+    unlabelled = comments.strip().removeprefix(f"{topic}: ")
+    return re.split(rf"(?:^|;\s+|\s){topic}:\s+", comments) if f"{topic}:" in unlabelled else [unlabelled]
+
+
+def references(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """ECO codes and PubMed ids in a text, each once, in their order."""
+    return tuple(dict.fromkeys(_ECO.findall(text))), tuple(dict.fromkeys(_PUBMED.findall(text)))

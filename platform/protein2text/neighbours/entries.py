@@ -13,6 +13,7 @@ _FACT = pa.struct(
         *((name, pa.string()) for name in ("kind", "value", "term")),
         *((name, pa.list_(pa.string())) for name in ("eco", "pubmed")),
         *((name, pa.int32()) for name in ("begin", "end")),
+        ("molecule", pa.string()),
     ]
 )
 ENTRY_SCHEMA = pa.schema(
@@ -77,8 +78,8 @@ def _facts_to_arrow(of_rows: list[tuple[Fact, ...]]) -> pa.Array:
 def _facts_from_arrow(column: pa.ListArray) -> list[tuple[Fact, ...]]:
     columns = [values.to_pylist() for values in column.flatten().flatten()]
     flat = [
-        Fact(kind, value, term, tuple(eco), tuple(pubmed), begin, end)
-        for kind, value, term, eco, pubmed, begin, end in zip(*columns, strict=True)
+        Fact(kind, value, term, tuple(eco), tuple(pubmed), *rest)
+        for kind, value, term, eco, pubmed, *rest in zip(*columns, strict=True)
     ]
     ends = _offsets(column.value_lengths().to_pylist())
     return [tuple(flat[begin:end]) for begin, end in pairwise(ends)]

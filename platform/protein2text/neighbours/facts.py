@@ -81,6 +81,8 @@ class Fact:
     """First residue, from 1, in the source protein; of domains and binding sites."""
     end: int | None = None
     """Last residue, inclusive."""
+    molecule: str | None = None
+    """Isoform or chain of which alone the source says it, such as ``Isoform 2``; None: of the protein."""
 
     @property
     def is_experimental(self) -> bool:

@@ -6,6 +6,7 @@ and cross-reference too, which takes most of its time.
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from protein2text.data.evidence import function_text
 from protein2text.data.readers.entries import (
@@ -19,6 +20,7 @@ from protein2text.data.readers.entries import (
 )
 from protein2text.data.records import Record, make_record
 from protein2text.errors import UnusableRecord
+from protein2text.proteins import Protein
 
 _END = re.compile(r"\n//[ \t\r]*(?=\n|\Z)")
 _END_BYTES = re.compile(rb"\n//[ \t\r]*\n")
@@ -31,7 +33,7 @@ _ENTRY = re.compile(
     (?P<organism>(?:OS\ \ \ .*\n)*+)
     (?:(?:O[GCXH]|R[NPCXGATL])\ \ \ .*\n)*+
     (?P<comments>(?:CC\ \ \ .*\n)*+)
-    (?:(?:DR|PE|KW|FT|\*\*).*\n)*+
+    (?P<annotations>(?:(?:DR|PE|KW|FT|\*\*).*\n)*+)
     SQ\ \ \ (?P<summary>.*)\n
     (?P<sequence>(?:\ {5}.*\n)++)
     //\s*""",
@@ -41,7 +43,7 @@ _ENTRY = re.compile(
 _ID = re.compile(r"\S+\s+(?:Reviewed|Unreviewed|STANDARD|PRELIMINARY);\s+(?:PRT;\s+)?(\d+) AA\.?")
 _SQ = re.compile(r"SEQUENCE\s+(\d+) AA;")
 _VERSION = re.compile(r"entry version (\d+)|\(Rel\. (\d+)(?:\.\d+)?, Last annotation update\)")
-_FUNCTION = re.compile(r"CC   -!- (FUNCTION:.*(?:\nCC       .*)*)")
+_FUNCTION = re.compile(r"CC   -!- (FUNCTION):(.*(?:\nCC       .*)*)")
 _NOTICE = "\nCC   -----"
 """What stands above the notice that ends the comments."""
 _FULL_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)")
@@ -75,25 +77,28 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
         yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
 
 
-def function_comments(lines: str) -> list[str]:
-    """FUNCTION comments of an entry, unwrapped.
+def comments_of(lines: str, topics: re.Pattern[str]) -> list[tuple[str, str]]:
+    """Topic and text of an entry's comments, unwrapped.
+
+    Args:
+        lines: the entry's CC lines, whole.
+        topics: matches a comment; its first group is the topic and its second the text with its line breaks.
+    """
+    return [(found[1], unwrapped(found[2].split("\nCC    "))) for found in topics.finditer(lines)]
+
+
+def unwrapped(lines: list[str]) -> str:
+    """The text of several lines.
 
     Lines are wrapped at spaces and after hyphens. Biopython puts a space between them always, which makes
     ``5- hydroxytryptamine`` of a word that broke at its hyphen; a hyphen that stands for an omitted part (``N- and
     C-terminal``) keeps its space.
-
-    Args:
-        lines: the entry's CC lines, whole.
     """
-    comments = []
-    for found in _FUNCTION.finditer(lines):
-        wrapped = found[1].split("\nCC    ")
-        comment = wrapped[0].strip()
-        for words in map(str.strip, wrapped[1:]):
-            broken = comment.endswith("-") and not words.startswith(_AFTER_OMISSION)
-            comment += words if broken else f" {words}"
-        comments.append(comment)
-    return comments
+    text = ""
+    for words in map(str.strip, lines):
+        broken = text.endswith("-") and not words.startswith(_AFTER_OMISSION)
+        text += words if broken or not text else f" {words}"
+    return text
 
 
 def _first_day(dates: str) -> str | None:
@@ -106,7 +111,26 @@ def parse(raw: str, place: Place) -> Record:
     """A description from the entry's FUNCTION comments.
 
     Raises:
-        UnusableRecord: not one entry of a flat file, a sequence of another length than stated, or no function text.
+        UnusableRecord: what `whole_entry` refuses, or no function text.
+    """
+    protein, lines = whole_entry(raw, place)
+    function = function_text([text for _, text in comments_of(lines["comments"], _FUNCTION)])
+    if not function.text:
+        raise no_text(protein.accession)
+    provenance = {
+        **about(lines),
+        "evidence": function.evidence,
+        "pubmed": function.pubmed,
+        "created": _first_day(lines["dates"]),
+    }
+    return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
+
+
+def whole_entry(raw: str, place: Place) -> tuple[Protein, re.Match[str]]:
+    """An entry's protein and its lines, by what they are for (the groups of ``_ENTRY``).
+
+    Raises:
+        UnusableRecord: not one entry of a flat file, or a sequence of another length than stated.
     """
     entry = _ENTRY.fullmatch(raw)
     if entry is None:
@@ -114,24 +138,25 @@ def parse(raw: str, place: Place) -> Record:
     lengths = _ID.fullmatch(entry["id"].rstrip()), _SQ.match(entry["summary"])
     if not lengths[0] or not lengths[1] or int(lengths[0][1]) != int(lengths[1][1]):
         raise _unreadable(raw, place, "ID and SQ lines that do not state one length")
-    protein = checked_protein(entry["accession"], entry["sequence"], place, int(lengths[0][1]))
-    function = function_text(function_comments(entry["comments"]))
-    if not function.text:
-        raise no_text(protein.accession)
-    notice = entry["comments"].partition(_NOTICE)[2]
-    version = _VERSION.search(entry["dates"])
-    description = _content(entry["names"])
-    full_name = _FULL_NAME.search(description)
-    provenance = {
-        "name": full_name[1].strip() if full_name else description,
-        "organism": _content(entry["organism"]).rstrip("."),
-        "evidence": function.evidence,
-        "pubmed": function.pubmed,
+    return checked_protein(entry["accession"], entry["sequence"], place, int(lengths[0][1])), entry
+
+
+def about(lines: re.Match[str]) -> dict[str, Any]:
+    """Name, organism, version and licence of an entry."""
+    version = _VERSION.search(lines["dates"])
+    described = description(lines)
+    full_name = _FULL_NAME.search(described)
+    return {
+        "name": full_name[1].strip() if full_name else described,
+        "organism": _content(lines["organism"]).rstrip("."),
         "entry_version": int(version[1] or version[2]) if version else None,
-        "created": _first_day(entry["dates"]),
-        "licence": stated_licence(_content(notice)),
+        "licence": stated_licence(_content(lines["comments"].partition(_NOTICE)[2])),
     }
-    return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
+
+
+def description(lines: re.Match[str]) -> str:
+    """The DE lines of an entry as one text."""
+    return _content(lines["names"])
 
 
 def _content(lines: str) -> str:

@@ -16,6 +16,7 @@ from protein2text.data.readers.entries import (
 )
 from protein2text.data.records import Record, make_record
 from protein2text.errors import UnusableRecord
+from protein2text.proteins import Protein
 
 REQUIRED_COLUMNS = ("Entry", "Function [CC]", "Sequence")
 _HEADER = re.compile(rb"(?:[^\S\n]*\n)*([^\n]*)\n?")
@@ -43,20 +44,9 @@ def parse(raw: str, place: Place) -> Record:
     """A description from the columns Entry, Function [CC] and Sequence.
 
     Raises:
-        UnusableRecord: cells that do not fit the header, a required column that is missing, or no function text.
+        UnusableRecord: what `row_of` refuses, or no function text.
     """
-    cells, header = ([cell.strip(" ") for cell in line.split("\t")] for line in raw.split("\n", 1))
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
-    if missing or len(cells) != len(header):
-        value = f"no column {missing[0]!r}" if missing else f"{len(cells)} cells"
-        limit = f"needed are {', '.join(REQUIRED_COLUMNS)}" if missing else f"the header names {len(header)} columns"
-        raise UnusableRecord(
-            "bad_row", cells[0], place.place, value, limit, "Download the table again with these columns."
-        )
-    row = dict(zip(header, cells, strict=True))
-    stated = row.get("Length", "").strip()
-    length = int(stated) if stated.isdigit() else None
-    protein = checked_protein(row["Entry"], row["Sequence"], place, length)
+    protein, row = row_of(raw, place, REQUIRED_COLUMNS)
     function = function_text([row["Function [CC]"]])
     if not function.text:
         raise no_text(protein.accession)
@@ -68,3 +58,23 @@ def parse(raw: str, place: Place) -> Record:
         "created": row.get("Date of creation"),
     }
     return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
+
+
+def row_of(raw: str, place: Place, required: tuple[str, ...]) -> tuple[Protein, dict[str, str]]:
+    """An entry's protein and its cells by column.
+
+    Raises:
+        UnusableRecord: cells that do not fit the header, or a required column that is missing.
+    """
+    cells, header = ([cell.strip(" ") for cell in line.split("\t")] for line in raw.split("\n", 1))
+    missing = [name for name in required if name not in header]
+    if missing or len(cells) != len(header):
+        value = f"no column {missing[0]!r}" if missing else f"{len(cells)} cells"
+        limit = f"needed are {', '.join(required)}" if missing else f"the header names {len(header)} columns"
+        raise UnusableRecord(
+            "bad_row", cells[0], place.place, value, limit, "Download the table again with these columns."
+        )
+    row = dict(zip(header, cells, strict=True))
+    stated = row.get("Length", "").strip()
+    length = int(stated) if stated.isdigit() else None
+    return checked_protein(row["Entry"], row["Sequence"], place, length), row

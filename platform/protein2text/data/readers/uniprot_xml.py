@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree
 
 from protein2text.data.evidence import function_text
 from protein2text.data.readers.entries import Entry, Piece, Place, checked_protein, cut_after, no_text, stated_licence
 from protein2text.data.records import Record, make_record
 from protein2text.errors import UnusableRecord
+from protein2text.proteins import Protein
 
 _END = re.compile(rb"</entry\s*>")
 _TAG = re.compile(r"<entry(?=[\s>])|</entry\s*>")
@@ -51,7 +53,37 @@ def parse(raw: str, place: Place) -> Record:
     """A description from the entry's ``comment type="function"`` elements.
 
     Raises:
-        UnusableRecord: not well-formed, no sequence element, or no function text.
+        UnusableRecord: what `element_of` refuses, or no function text.
+    """
+    protein, entry = element_of(raw, place)
+    evidence = {node.get("key"): node for node in entry.findall("evidence")}
+    texts, codes, articles = [], set(), []
+    for comment in entry.findall("comment[@type='function']"):
+        molecule = comment.findtext("molecule")
+        for text in comment.findall("text"):
+            texts.append((f"[{molecule}]: " if molecule else "") + (text.text or ""))
+            for key in text.get("evidence", "").split():
+                node = evidence.get(key, _NO_EVIDENCE)
+                codes.add(node.get("type", ""))
+                articles += [f"(PubMed:{article})" for article in articles_of(node)]
+    tags = " ".join([*articles, *(f"{{{code}}}" for code in sorted(codes))])
+    function = function_text([*texts, tags])
+    if not function.text:
+        raise no_text(protein.accession)
+    provenance = {
+        **about(entry),
+        "evidence": function.evidence,
+        "pubmed": function.pubmed,
+        "created": entry.get("created"),
+    }
+    return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
+
+
+def element_of(raw: str, place: Place) -> tuple[Protein, ElementTree.Element]:
+    """An entry's protein and its element, names without their namespace.
+
+    Raises:
+        UnusableRecord: not well-formed, or no sequence element.
     """
     if "<!DOCTYPE" in raw or "<!ENTITY" in raw:
         raise _unreadable(place, "a document type or entity inside an entry")
@@ -62,34 +94,23 @@ def parse(raw: str, place: Place) -> Record:
     sequence = entry.find("sequence")
     stated = sequence.get("length", "") if sequence is not None else ""
     residues = (sequence.text or "") if sequence is not None else ""
-    protein = checked_protein(
-        entry.findtext("accession") or "", residues, place, int(stated) if stated.isdigit() else None
-    )
-    evidence = {node.get("key"): node for node in entry.findall("evidence")}
-    texts, codes, articles = [], set(), []
-    for comment in entry.findall("comment[@type='function']"):
-        molecule = comment.findtext("molecule")
-        for text in comment.findall("text"):
-            texts.append((f"[{molecule}]: " if molecule else "") + (text.text or ""))
-            for key in text.get("evidence", "").split():
-                node = evidence.get(key, _NO_EVIDENCE)
-                codes.add(node.get("type", ""))
-                found = node.findall("source/dbReference[@type='PubMed']")
-                articles += [f"(PubMed:{reference.get('id')})" for reference in found]
-    tags = " ".join([*articles, *(f"{{{code}}}" for code in sorted(codes))])
-    function = function_text([*texts, tags])
-    if not function.text:
-        raise no_text(protein.accession)
-    provenance = {
+    length = int(stated) if stated.isdigit() else None
+    return checked_protein(entry.findtext("accession") or "", residues, place, length), entry
+
+
+def articles_of(evidence: ElementTree.Element) -> list[str]:
+    """PubMed ids that an evidence element names."""
+    return [node.get("id", "") for node in evidence.findall("source/dbReference[@type='PubMed']")]
+
+
+def about(entry: ElementTree.Element) -> dict[str, Any]:
+    """Name, organism, version and licence of an entry."""
+    return {
         "name": entry.findtext("protein/recommendedName/fullName") or entry.findtext("protein/submittedName/fullName"),
         "organism": entry.findtext("organism/name[@type='scientific']"),
-        "evidence": function.evidence,
-        "pubmed": function.pubmed,
         "entry_version": int(entry.get("version", 0)),
-        "created": entry.get("created"),
         "licence": stated_licence(entry.findtext("copyright") or ""),
     }
-    return make_record(protein.accession, [protein], source=place.source, text=function.text, provenance=provenance)
 
 
 def _unreadable(place: Place, problem: str) -> UnusableRecord:
