@@ -145,7 +145,7 @@ def _corpus_record(record: dict[str, Any]) -> list[Parsed]:
     provenance = json.loads(record["provenance"] or "{}")
     if "title" in provenance:
         (protein,) = record["proteins"]
-        return [_of_title(provenance["title"], protein["sequence"])]
+        return [of_title(provenance["title"], protein["sequence"])]
     names = provenance.get("name") or ""
     listed = names if isinstance(names, list) else [names] * len(record["proteins"])
     return [
@@ -243,10 +243,10 @@ def _question(entry: dict[str, Any]) -> list[Parsed]:
 
 def _fasta(raw: str) -> list[Parsed]:
     title, _, sequence = raw.strip().partition("\n")
-    return [_of_title(title.removeprefix(">"), sequence)]
+    return [of_title(title.removeprefix(">"), sequence)]
 
 
-def _of_title(title: str, sequence: str) -> Parsed:
+def of_title(title: str, sequence: str) -> Parsed:
     """``sp|P01308|INS_HUMAN Insulin OS=Homo sapiens OX=9606 GN=INS PE=1 SV=1``; other titles give no name."""
     _, _, described = title.partition(" ")
     name, *fields = _FASTA_FIELD.split(f"{described} ")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any, Literal
 
 from protein2text.data.readers import fasta, json_array, qa_json, uniprot_flat, uniprot_json, uniprot_tsv, uniprot_xml
 from protein2text.data.readers.entries import Entry, Piece, Place, Reader, damage_piece
@@ -20,13 +21,24 @@ def parse_json_entry(raw: str, place: Place) -> Record:
         UnusableRecord: neither.
         ValueError: no JSON, or a text that cannot be stored.
     """
+    schema, entry = json_entry(raw, place)
+    return uniprot_json.parse(entry, place) if schema == "uniprot" else qa_json.parse(entry, place)
+
+
+def json_entry(raw: str, place: Place) -> tuple[Literal["uniprot", "question"], dict[str, Any]]:
+    """An entry with its schema.
+
+    Raises:
+        UnusableRecord: neither of the two.
+        ValueError: no JSON, or a text that cannot be stored.
+    """
     entry = json.loads(raw)
     if _SURROGATE.search(raw):
         json.dumps(entry, ensure_ascii=False).encode()  # half a surrogate pair is no text
     if isinstance(entry, dict) and "primaryAccession" in entry:
-        return uniprot_json.parse(entry, place)
+        return "uniprot", entry
     if isinstance(entry, dict) and "conversations" in entry:
-        return qa_json.parse(entry, place)
+        return "question", entry
     keys = ", ".join(sorted(entry)[:6]) if isinstance(entry, dict) else type(entry).__name__
     raise UnusableRecord(
         "unknown_schema",
