@@ -9,34 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from protein2text.data.even_shards import EvenShards
+from protein2text.data.first_places import DOUBLED, FirstPlaces
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, RECORD_VERSION, write_json
 from protein2text.data.table_digest import TableDigest
-from protein2text.data.tallies import LENGTH_EDGES, funnel, histogram
+from protein2text.data.tallies import LENGTH_EDGES, READING_STAGES, funnel, histogram
 
 SHARD_BYTES = 128 * 2**20
 """Arrow bytes of a shard; zstd makes some 64 MB of them."""
 STAGES = {
-    "readable": (
-        "unreadable",
-        "not_utf8",
-        "truncated_gzip",
-        "damaged_gzip",
-        "decompression_bomb",
-        "entry_too_large",
-        "bad_row",
-        "unknown_schema",
-    ),
-    "with a whole sequence": (
-        "no_accession",
-        "empty_sequence",
-        "invalid_residue",
-        "nucleotides",
-        "length_mismatch",
-        "checksum_mismatch",
-    ),
-    "within the length limit": ("too_long",),
+    **READING_STAGES,
     "with its text whole": (),
-    "one record per id": ("duplicate_record", "duplicate_id"),
+    "one record per id": DOUBLED,
 }
 """The funnel: what is left after each stage, and the reasons that cost a row there; a reason that none names belongs to
 the texts."""
@@ -53,7 +36,7 @@ class CorpusWriter:
         self.num_records = self.num_quarantined = 0
         self._records = EvenShards(folder / "records", RECORD_SCHEMA, shard_bytes)
         self._quarantine = EvenShards(folder / "quarantine", QUARANTINE_SCHEMA, shard_bytes)
-        self._first: dict[str, tuple[str, str, bytes | None]] = {}
+        self._first = FirstPlaces()
         self._sequences: set[str] = set()
         self._kinds: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -64,7 +47,7 @@ class CorpusWriter:
 
     def add(self, outcomes: pa.Table) -> None:
         """Take one batch of outcomes (``parsing.OUTCOME_SCHEMA``)."""
-        doubled = self._doubled(outcomes)
+        doubled = self._first.doubled(outcomes, "record_id")
         is_kept = [reason is None for reason in outcomes["reason"].to_pylist()]
         for number in doubled:
             is_kept[number] = False
@@ -114,19 +97,6 @@ class CorpusWriter:
         write_json(card, self.folder / "card.json")
         return card
 
-    def _doubled(self, outcomes: pa.Table) -> dict[int, dict[str, str]]:
-        """What the quarantine says of records whose id stood before, by row number."""
-        doubled = {}
-        columns = (outcomes[name].to_pylist() for name in ("record_id", "reason", "source", "place", "content"))
-        for number, (record_id, reason, *here) in enumerate(zip(*columns, strict=True)):
-            if reason is None:
-                source, place, content = here
-                own = (source, place, content)
-                first = self._first.setdefault(record_id, own)
-                if first is not own:
-                    doubled[number] = _refusal(record_id, first, content)
-        return doubled
-
     def _count_kept(self, kept: pa.Table) -> None:
         self.num_records += kept.num_rows
         self._digest.update(kept)
@@ -156,17 +126,3 @@ class CorpusWriter:
     def _count_sources(self, sources: list[str], kind: str) -> None:
         for source, count in Counter(sources).items():
             self._sources.setdefault(source, Counter()).update({"rows": count, kind: count})
-
-
-def _refusal(record_id: str, first: tuple[str, str, bytes | None], content: bytes | None) -> dict[str, str]:
-    source, place, known = first
-    same = content is not None and content == known
-    says = "says the same" if same else "says something else"
-    remedy = "Nothing is lost." if same else "Give the second another id, or leave it out."
-    return {
-        "record": record_id,
-        "reason": "duplicate_record" if same else "duplicate_id",
-        "value": record_id,
-        "message": f"{record_id}, record id: it stands at {source}, {place} already, and {says} there; an id names "
-        f"one record. {remedy}",
-    }

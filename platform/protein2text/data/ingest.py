@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray.data
 
 from protein2text.data.corpus_writer import CorpusWriter
@@ -89,10 +90,7 @@ def ingest(
         files.append(str(fetch(uniprot, folder / "download", progress=progress)))
     if not files:
         raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
-    inputs = [
-        {"name": name, "format": detect(path), **fingerprint(path), **origin(path)}
-        for name, path in zip(short_names(files), files, strict=True)
-    ]
+    inputs = described(files)
     if (folder / "card.json").exists():
         return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +98,8 @@ def ingest(
     remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
     with ray_data_in_order(BLOCK_BYTES):
-        for table in _outcomes(files, inputs, max_residues).iter_batches(batch_format="pyarrow", batch_size=None):
+        parse = partial(parse_pieces, max_residues=max_residues)
+        for table in outcomes(files, inputs, parse).iter_batches(batch_format="pyarrow", batch_size=None):
             writer.add(table)
             if progress is not None:
                 counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
@@ -111,8 +110,27 @@ def ingest(
     return _summary(folder, card, time.monotonic() - started, False)
 
 
-def _outcomes(files: list[str], inputs: list[dict[str, Any]], max_residues: int) -> ray.data.Dataset:
-    """Every entry of the files as a record or a refusal (``parsing.OUTCOME_SCHEMA``), in order."""
+def described(files: list[str]) -> list[dict[str, Any]]:
+    """What a card says of each source: its name, format, bytes and SHA-256, and where a downloaded one came from.
+
+    Raises:
+        ConfigError: a file that cannot be read, or in no known format.
+        ServiceError: a store that does not answer.
+    """
+    return [
+        {"name": name, "format": detect(path), **fingerprint(path), **origin(path)}
+        for name, path in zip(short_names(files), files, strict=True)
+    ]
+
+
+def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Callable[[pa.Table], pa.Table]) -> ray.data.Dataset:
+    """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
+
+    Args:
+        files: paths or URLs.
+        inputs: what `described` says of them.
+        parse: takes a table of pieces in another process.
+    """
     of_file = ("release", "licence")
     tasks = [
         {
@@ -127,23 +145,38 @@ def _outcomes(files: list[str], inputs: list[dict[str, Any]], max_residues: int)
     return (
         ray.data.from_items(tasks, override_num_blocks=num_cutters)
         .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
-        .map_batches(partial(parse_pieces, max_residues=max_residues), batch_size=None, batch_format="pyarrow")
+        .map_batches(parse, batch_size=None, batch_format="pyarrow")
     )
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:
     """The card of a finished corpus, if it was made of the same sources under the same limit and is still whole."""
     card = load_card(folder)
-    saved = {"max_residues": card["max_residues"], "sources": [_source_key(item) for item in card["sources"]]}
-    current = {"max_residues": max_residues, "sources": [_source_key(item) for item in inputs]}
-    for key, value in saved.items():
-        if current[key] != value:
-            raise ResumeMismatch(str(folder), key, str(value), str(current[key]))
+    same_sources(folder, card, inputs, max_residues=max_residues)
     if corpus_checksum(folder) != card["checksum"]:
         remedy = "Remove the folder and ingest again."
         raise CorruptCheckpoint(str(folder), "records", "the shards differ from the card's checksum", remedy)
     logger.info("%s holds the finished corpus of these sources already; nothing to do", folder)
     return card
+
+
+def same_sources(folder: Path, card: dict[str, Any], inputs: list[dict[str, Any]], **settings: object) -> None:
+    """Refuse to make something else where a finished output lies.
+
+    Args:
+        folder: that holds it.
+        card: its ``sources`` and settings.
+        inputs: sources as `described` now.
+        settings: as they are now, by their keys in the card.
+
+    Raises:
+        ResumeMismatch: a setting or a source differs.
+    """
+    current = {**settings, "sources": [_source_key(item) for item in inputs]}
+    saved = {**card, "sources": [_source_key(item) for item in card["sources"]]}
+    for key, value in current.items():
+        if saved.get(key) != value:
+            raise ResumeMismatch(str(folder), key, str(saved.get(key)), str(value))
 
 
 def _source_key(item: dict[str, Any]) -> str:

@@ -3,13 +3,14 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from protein2text.data.readers.entries import SHOWN, Entry, Piece, Place, Reader
+from protein2text.data.readers.entries import SHOWN, Entry, Piece, Place
 from protein2text.data.readers.formats import READERS, cut_file
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, Record, provenance_json
 from protein2text.errors import RecordError
@@ -31,6 +32,31 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overf
 """What fields that no schema promises raise in a reader."""
 
 
+T = TypeVar("T")
+
+
+class Source(NamedTuple):
+    """A file that entries come from."""
+
+    name: str
+    """What records call it."""
+    format: str
+    """A key of ``READERS``."""
+    origin: dict[str, Any]
+    """What the file says of all its entries."""
+
+
+class Refusal(NamedTuple):
+    """Why nothing was made of an entry; the fields of ``QUARANTINE_SCHEMA``."""
+
+    source: str
+    place: str
+    record: str | None
+    reason: str
+    value: str
+    message: str
+
+
 def cut_sources(batch: pa.Table) -> Iterator[pa.Table]:
     """Cut files into pieces, a row each; a damaged file ends in a piece that says so.
 
@@ -46,21 +72,30 @@ def cut_sources(batch: pa.Table) -> Iterator[pa.Table]:
 
 def parse_pieces(batch: pa.Table, *, max_residues: int) -> pa.Table:
     """Turn the entries of pieces (``PIECE_SCHEMA``) into outcomes (``OUTCOME_SCHEMA``), one each, in order."""
-    rows: list[dict[str, Any]] = []
-    with _without_collector():
-        for row in batch.to_pylist():
-            source, reader, of_file = (
-                row.pop("source"),
-                READERS[row.pop("format")],
-                json.loads(row.pop("origin") or "{}"),
-            )
-            for entry in reader.entries(Piece(**row)):
-                rows.append(_outcome(reader, entry, Place(source, entry.place, max_residues), of_file))
+    with without_collector():
+        rows = [
+            made._asdict() if isinstance(made, Refusal) else made
+            for made in each_entry(batch, max_residues=max_residues, make=_record)
+        ]
         return pa.Table.from_pylist(rows, schema=OUTCOME_SCHEMA)
 
 
+def each_entry(batch: pa.Table, *, max_residues: int, make: Callable[[Source, str, Place], T]) -> Iterator[T | Refusal]:
+    """Make something of every entry of pieces (``PIECE_SCHEMA``), in order, or say why not.
+
+    Args:
+        batch: pieces.
+        max_residues: longer proteins are refused.
+        make: of an entry's text; what it raises as a reader does is a refusal.
+    """
+    for row in batch.to_pylist():
+        source = Source(row.pop("source"), row.pop("format"), json.loads(row.pop("origin") or "{}"))
+        for entry in READERS[source.format].entries(Piece(**row)):
+            yield _made(make, source, entry, Place(source.name, entry.place, max_residues))
+
+
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """No garbage collection meanwhile: rows hold no cycles, and walking them again takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -71,27 +106,27 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _outcome(reader: Reader, entry: Entry, place: Place, of_file: dict[str, Any]) -> dict[str, Any]:
+def _made(make: Callable[[Source, str, Place], T], source: Source, entry: Entry, place: Place) -> T | Refusal:
+    refusal = partial(Refusal, source.name, place.place)
+    shown = entry.raw[:SHOWN]
     if entry.problem:
-        return _refusal(entry, place, entry.problem, entry.reason)
+        return refusal(None, entry.reason, shown, entry.problem)
     if "\ufffd" in entry.raw:
         problem = "The entry holds bytes that are not UTF-8 text, or U+FFFD, which stands for such."
-        return _refusal(entry, place, problem, "not_utf8")
+        return refusal(None, "not_utf8", shown, problem)
     try:
-        record = reader.parse(entry.raw, place)
-        if of_file:
-            record["provenance"] = provenance_json(of_file | json.loads(record["provenance"] or "{}"))
-        return {**record, "place": place.place, "content": _content(record)}
+        return make(source, entry.raw, place)
     except RecordError as error:
-        shown = {"record": error.record, "value": error.value[:SHOWN]}
-        return _refusal(entry, place, str(error), error.reason) | shown
+        return refusal(error.record, error.reason, error.value[:SHOWN], str(error))
     except _MALFORMED as error:
-        return _refusal(entry, place, f"{type(error).__name__}: {error}", "unreadable")
+        return refusal(None, "unreadable", shown, f"{type(error).__name__}: {error}")
 
 
-def _refusal(entry: Entry, place: Place, message: str, reason: str) -> dict[str, Any]:
-    own = {"source": place.source, "place": place.place, "value": entry.raw[:SHOWN]}
-    return {**own, "reason": reason, "message": message}
+def _record(source: Source, raw: str, place: Place) -> dict[str, Any]:
+    record = READERS[source.format].parse(raw, place)
+    if source.origin:
+        record["provenance"] = provenance_json(source.origin | json.loads(record["provenance"] or "{}"))
+    return {**record, "place": place.place, "content": _content(record)}
 
 
 def _content(record: Record) -> bytes:

@@ -6,6 +6,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+READING_STAGES = {
+    "readable": (
+        "unreadable",
+        "not_utf8",
+        "truncated_gzip",
+        "damaged_gzip",
+        "decompression_bomb",
+        "entry_too_large",
+        "bad_row",
+        "unknown_schema",
+    ),
+    "with a whole sequence": (
+        "no_accession",
+        "empty_sequence",
+        "invalid_residue",
+        "nucleotides",
+        "length_mismatch",
+        "checksum_mismatch",
+    ),
+    "within the length limit": ("too_long",),
+}
+"""The first stages of whatever is made of source files, and the reasons that cost an entry there."""
 LENGTH_EDGES = (50, 100, 200, 400, 600, 800, 1022, 2048, 4096)
 """Upper bounds of the bins of lengths, in residues; 1022 is the length that ESM-2 was trained to."""
 QUESTION_EDGES = (1, 2, 5, 10, 20, 50, 100, 200)
