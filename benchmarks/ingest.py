@@ -13,7 +13,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -65,6 +64,7 @@ def measure(source: Path, output: Path, told: dict[str, int]) -> dict[str, Any]:
         ValueError: the corpus is not what the file's writer foretold.
     """
     from protein2text.data.ingest import ingest
+    from protein2text.memory import peak_bytes
 
     watch = PrivateMemory()
     watch.start()
@@ -82,7 +82,7 @@ def measure(source: Path, output: Path, told: dict[str, int]) -> dict[str, Any]:
         "us_per_entry": round(seconds / summary.rows * 1e6),
         "entries_per_s": round(summary.rows / seconds),
         "driver_private_mib": round(watch.peak_bytes / 2**20),
-        "driver_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "driver_peak_mib": round(peak_bytes() / 2**20),
         "shards": len(shards),
         "largest_over_smallest": round(max(sizes) / min(sizes), 3),
         "cores": len(os.sched_getaffinity(0)),

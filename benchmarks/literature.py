@@ -10,7 +10,6 @@ core, and the share of the planted names that were found, which must be all.
 
 import argparse
 import random
-import resource
 import time
 
 import torch
@@ -18,6 +17,7 @@ from rows import append, origin
 
 from protein2text.data.literature.lexicon import Lexicon
 from protein2text.data.protein_names import NamedProtein, ProteinName
+from protein2text.memory import peak_bytes
 from protein2text.proteins import Protein
 
 NAMES_PER_PROTEIN, PLANTED, WORDS_PER_ABSTRACT = 6, 5, 200
@@ -78,9 +78,9 @@ def measure(num_names: int, num_abstracts: int) -> dict[str, object]:
             words.insert(rng.randrange(len(words)), f"({names[number].text}),")
         texts.append(" ".join(words))
         planted.append({number // NAMES_PER_PROTEIN for number in chosen})
-    before, began = resident_mib(), time.perf_counter()
+    before, began = peak_bytes(), time.perf_counter()
     lexicon = Lexicon(proteins)
-    built, resident = time.perf_counter(), resident_mib()
+    built, resident = time.perf_counter(), peak_bytes()
     results = [lexicon.find(text) for text in texts]
     seconds = time.perf_counter() - built
     found = sum(len(wanted & set(result.proteins)) for wanted, result in zip(planted, results, strict=True))
@@ -88,15 +88,10 @@ def measure(num_names: int, num_abstracts: int) -> dict[str, object]:
         "names": num_names,
         "abstracts": num_abstracts,
         "build_s": round(built - began, 2),
-        "dictionary_mib": round(resident - before, 1),
+        "dictionary_mib": round((resident - before) / 2**20, 1),
         "abstracts_per_s": round(num_abstracts / seconds),
         "found_share": found / sum(map(len, planted)),
     }
-
-
-def resident_mib() -> float:
-    """Peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

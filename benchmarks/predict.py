@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from rows import append, origin
 
 from protein2text.generate.latent_store import encoder_batches
 from protein2text.generate.predict import CPU_RESIDUES, PredictConfig, PredictSummary, predict_with
+from protein2text.memory import peak_bytes
 from protein2text.models.model_config import BridgeConfig, DecoderConfig, EncoderConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
 
@@ -213,10 +213,10 @@ def measure_memory(num_records: int, batch_tokens: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "in.json"
         source.write_text(json.dumps(make_records(num_records // len(QUESTIONS))), encoding="utf-8")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_bytes()
         config = CONFIG.model_copy(update={"batch_tokens": batch_tokens})
         predict_with(model, VERSION, source, Path(name) / "out.jsonl", config)
-    sys.stdout.write(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}\n")
+    sys.stdout.write(f"{peak_bytes() - before}\n")
 
 
 def memory() -> int:

@@ -7,7 +7,6 @@ Rows are appended to ``benchmarks/results/OP.csv``: what was timed, where, with 
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 from rows import ORIGIN, ROOT, append, origin
 
+from protein2text.memory import peak_bytes
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
 COLUMNS = ("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes", *ORIGIN)
@@ -99,7 +99,7 @@ def measure(case: Case, device: torch.device, repeats: int) -> dict[str, object]
             milliseconds.append((time.perf_counter() - started) * 1e3)
     deciles = statistics.quantiles(milliseconds, n=10)
     gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if gpu else peak_bytes()
     times = [round(value, 3) for value in (deciles[1], statistics.median(milliseconds), deciles[7])]
     values = (case.op, case.shape, "float32", case.provider, *times, peak, *origin(device).values())
     return dict(zip(COLUMNS, values, strict=True))

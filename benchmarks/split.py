@@ -33,6 +33,7 @@ from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import OUTCOME_SCHEMA
 from protein2text.data.records import load_card, make_record
 from protein2text.data.split import split
+from protein2text.memory import peak_bytes
 from protein2text.proteins import Protein
 
 SIZES = (5_000, 10_000, 20_000)
@@ -113,15 +114,9 @@ def split_one(corpus: str, output: str) -> None:
     """In a process of its own: split, and print what it took as JSON."""
     summary = split([corpus], output, kind="by_cluster", progress=_told)
     card = json.loads((Path(output) / "split.json").read_text())
-    memory = [own_peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]
+    memory = [peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]
     told = {"seconds": summary.seconds, "stage_seconds": summary.stage_seconds, "memory": memory, "card": card}
     sys.stdout.write(json.dumps(told) + "\n")
-
-
-def own_peak_bytes() -> int:
-    """Most resident memory of this program; ``ru_maxrss`` would count what its parent held when it was started."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _told(event: dict[str, object]) -> None:

@@ -6,7 +6,6 @@ A finished step is not repeated: its figures lie in ``rehearsal.json``, so two s
 import json
 import math
 import random
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import torch
 
 from protein2text.config import load_run
 from protein2text.errors import ResumeMismatch
+from protein2text.memory import peak_bytes
 from protein2text.models.batches import pack
 from protein2text.models.chat import encode_example, question_messages
 from protein2text.models.conversion import convert
@@ -93,7 +93,7 @@ class Rehearsal:
             memory = torch.cuda.max_memory_allocated(self.device)
             torch.cuda.empty_cache()
         else:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            memory = peak_bytes()
         disk = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         measured = Measured(name, time.monotonic() - began, memory, disk, note)
         self.done.append(measured)
