@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from protein2text.errors import MissingFile, ResourcesUnavailable
 
@@ -24,6 +24,8 @@ EXHAUSTIVE_CELLS = 10**12
 """Up to this many cells of alignment matrices a search aligns every pair, which misses none: some 5 min of one CPU."""
 CLUSTERED_CELLS = 10**11
 """The same for clustering, which a search follows anyway: some 30 s."""
+ANSWERED_CELLS = 10**11
+"""The same for a search that a user waits for: the k-mer filter takes about as long from here on."""
 SENSITIVITY = 7.5
 """MMseqs2's own name for its most sensitive filter; a missed neighbor is a leak."""
 MAX_EVALUE = 1e-3
@@ -31,7 +33,15 @@ MAX_EVALUE = 1e-3
 MAX_NEIGHBORS = 1000
 """Candidates aligned per query at first; a query whose candidates were all neighbors is searched again with more."""
 
-_EXHAUSTIVE = ("--prefilter-mode", "2", "--alignment-mode", "3")
+_EXHAUSTIVE = ("--prefilter-mode", "2")
+_HIT = "query,target,fident,qcov,tcov,bits"
+_ALIGNMENT = "query,target,fident,qcov,tcov,evalue,bits,qstart,qend,tstart,tend"
+_MIN_BITS = 10
+"""Below it nothing was aligned: a score of 0 makes 4 bits, and ten residues in ten need 17 for ``MAX_EVALUE``.
+
+MMseqs2 reports a score of 0 with the E-value that its memory happens to hold, against every target, when all pairs are
+aligned and the query is nothing but X or one residue over and over.
+"""
 
 
 class Hit(NamedTuple):
@@ -48,6 +58,24 @@ class Hit(NamedTuple):
     def coverage(self) -> float:
         """Share of the better-covered of the two that is aligned: a fragment of a known protein is covered whole."""
         return max(self.query_coverage, self.target_coverage)
+
+
+class Alignment(NamedTuple):
+    """One alignment with a sequence of a database, where it lies and how significant it is."""
+
+    target: str
+    """The sequence's name in the database."""
+    identity: float
+    query_coverage: float
+    target_coverage: float
+    evalue: float
+    """Of this many residues in the whole database."""
+    bits: float
+    query_begin: int
+    """From 1, ends included, as the three that follow."""
+    query_end: int
+    target_begin: int
+    target_end: int
 
 
 def find_binary() -> Path:
@@ -104,7 +132,8 @@ def cluster_into(path: Path, sequences: Mapping[str, str], min_identity: float, 
         if _cells(sequences, sequences) <= CLUSTERED_CELLS:
             database, hits, clusters, scratch = (f"{work}/{name}" for name in ("db", "hits", "clusters", "scratch"))
             _run("createdb", str(fasta), database)
-            _run("search", database, database, hits, scratch, *thresholds, *_EXHAUSTIVE, "--add-self-matches", "1")
+            how = (*thresholds, *_EXHAUSTIVE, "--alignment-mode", "3", "--add-self-matches", "1")
+            _run("search", database, database, hits, scratch, *how)
             _run("clust", database, hits, clusters)
             _run("createtsv", database, database, clusters, str(table))
         else:
@@ -145,11 +174,7 @@ def search_into(path: Path, queries: Mapping[str, str], targets: Mapping[str, st
         while wanted:
             query_fasta = _write_fasta(queries, Path(work) / "queries.fasta", wanted)
             small, table = is_small(queries, targets), Path(work) / f"{bound}.tsv"
-            how = _EXHAUSTIVE if small else ("-s", str(SENSITIVITY), "--max-seqs", str(bound), "--alignment-mode", "3")
-            _run(
-                "easy-search", str(query_fasta), str(target_fasta), str(table), f"{work}/tmp{bound}", *how,
-                "-e", str(MAX_EVALUE), "--format-output", "query,target,fident,qcov,tcov",
-            )  # fmt: skip
+            _search(query_fasta, target_fasta, table, _HIT, None if small else bound)
             full = [] if small or bound >= len(targets) else _full_queries(table, bound)
             _append(table, found, without=set(full))
             wanted, bound = full, bound * 10
@@ -169,9 +194,63 @@ def read_hits(path: Path, queries: Mapping[str, str], targets: Mapping[str, str]
                 yield Hit(*names, float(identity), float(query_coverage), float(target_coverage))
 
 
+def search_database(queries: Sequence[str], database: Path, max_hits: int) -> Iterator[list[Alignment]]:
+    """Align queries with a database that ``createdb`` made; one list per query, in order, highest bit score first.
+
+    One run of MMseqs2 for all of them; then only one query's alignments are in memory. A small search aligns every
+    pair, a larger one the ``max_hits`` best candidates of the k-mer filter.
+
+    Args:
+        max_hits: most alignments of one query.
+    """
+    if not queries:
+        return
+    with tempfile.TemporaryDirectory(prefix="mmseqs-") as work:
+        query_fasta = _write_fasta(dict(enumerate(queries)), Path(work) / "queries.fasta")
+        table = Path(work) / "alignments.tsv"
+        small = sum(map(len, queries)) * database.stat().st_size <= ANSWERED_CELLS
+        _search(query_fasta, database, table, _ALIGNMENT, None if small else max_hits)
+        starts = _first_rows(table)
+        with table.open("rb") as lines:
+            for number in range(len(queries)):
+                rows = _alignments(lines, starts[number], number) if number in starts else []
+                yield sorted(rows, key=lambda found: (-found.bits, found.evalue, found.target))[:max_hits]
+
+
+def _first_rows(table: Path) -> dict[int, int]:
+    """Where in the table the rows of each query begin; they follow each other, but the queries come in any order."""
+    starts: dict[int, int] = {}
+    place = 0
+    with table.open("rb") as lines:
+        for line in lines:
+            starts.setdefault(int(line.split(b"\t", 1)[0]), place)
+            place += len(line)
+    return starts
+
+
+def _alignments(lines: BinaryIO, start: int, query: int) -> Iterator[Alignment]:
+    lines.seek(start)
+    for line in lines:
+        number, target, *values = line.decode().split()
+        if int(number) != query:
+            return
+        identity, query_coverage, target_coverage, evalue, bits = map(float, values[:5])
+        if bits >= _MIN_BITS:
+            yield Alignment(target, identity, query_coverage, target_coverage, evalue, bits, *map(int, values[5:]))
+
+
 def is_small(queries: Mapping[str, str], targets: Mapping[str, str]) -> bool:
     """Whether every pair can be aligned in reasonable time."""
     return _cells(queries, targets) <= EXHAUSTIVE_CELLS
+
+
+def _search(queries: Path, targets: Path, table: Path, columns: str, max_seqs: int | None) -> None:
+    """Align two sets of sequences, files or databases; every pair, unless only the best ``max_seqs`` candidates."""
+    how = _EXHAUSTIVE if max_seqs is None else ("-s", str(SENSITIVITY), "--max-seqs", str(max_seqs))
+    _run(
+        "easy-search", str(queries), str(targets), str(table), f"{table}.scratch", *how,
+        "--alignment-mode", "3", "-e", str(MAX_EVALUE), "--format-output", columns,
+    )  # fmt: skip
 
 
 def _cells(queries: Mapping[str, str], targets: Mapping[str, str]) -> int:
@@ -186,11 +265,15 @@ def _full_queries(table: Path, bound: int) -> list[int]:
 
 
 def _append(table: Path, found: Path, without: set[int]) -> None:
+    """Add the hits of a search, less their bits, and less those of some queries."""
     with table.open() as lines, found.open("a") as out:
-        out.writelines(line for line in lines if not without or int(line.split("\t", 1)[0]) not in without)
+        for line in lines:
+            hit, bits = line.rsplit("\t", 1)
+            if float(bits) >= _MIN_BITS and (not without or int(hit.split("\t", 1)[0]) not in without):
+                out.write(f"{hit}\n")
 
 
-def _write_fasta(sequences: Mapping[str, str], path: Path, wanted: Sequence[int] | None = None) -> Path:
+def _write_fasta(sequences: Mapping[Any, str], path: Path, wanted: Sequence[int] | None = None) -> Path:
     """Sequences under their numbers, which are short and hold no white space; all of them unless some are wanted."""
     residues = list(sequences.values())
     chosen = range(len(residues)) if wanted is None else wanted

@@ -1,4 +1,4 @@
-"""Homologues of a query among the characterised proteins of an index: the search, and which of them ground an answer."""
+"""Homologues of a query among the characterised proteins of an index, and which of them ground an answer."""
 
 from dataclasses import dataclass
 
