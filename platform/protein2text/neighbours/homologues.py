@@ -1,11 +1,20 @@
-"""Homologues of a query among the characterised proteins of an index, and which of them ground an answer."""
+"""Homologues of a query among the characterised proteins of an index, and the order in which they ground an answer."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MAX_EVALUE = 1e-3
+from protein2text.data import mmseqs
+from protein2text.neighbours.entries import Characterised
+from protein2text.neighbours.index_folder import NeighbourIndex
+
+MAX_EVALUE = mmseqs.MAX_EVALUE
 """A less significant alignment is chance."""
 MIN_COVERAGE = 0.5
 """Of both sequences. Below it the two share a part, such as a domain, and nothing is said of the whole protein."""
+MAX_HOMOLOGUES = 300
+"""Most homologues of one query: those with the highest bit scores."""
+NEAR_BEST = 0.5
+"""Share of the best bit score from which on a homologue with experimental evidence goes before one without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +42,56 @@ class Homologue:
     def is_whole(self) -> bool:
         """Whether it covers enough of both to speak for the whole query."""
         return self.coverage >= MIN_COVERAGE
+
+
+def find_homologues(
+    index: NeighbourIndex, sequences: Sequence[str], *, without: Mapping[int, frozenset[str]] | None = None
+) -> list[list[Homologue]]:
+    """Homologues of each sequence, the highest bit score first; one run of MMseqs2 over the distinct sequences.
+
+    Args:
+        sequences: residues, upper case.
+        without: accessions that are no homologues of the sequence with that number.
+
+    Raises:
+        ResourcesUnavailable: MMseqs2 does not run here.
+    """
+    without = without or {}
+    found = dict(stream_homologues(index, list(dict.fromkeys(sequences))))
+    return [
+        [homologue for homologue in found[sequence] if homologue.accession not in without.get(number, ())]
+        for number, sequence in enumerate(sequences)
+    ]
+
+
+def stream_homologues(index: NeighbourIndex, sequences: Sequence[str]) -> Iterator[tuple[str, list[Homologue]]]:
+    """Each sequence and its homologues, in order, with those of one sequence in memory at a time."""
+    found = mmseqs.search_database(sequences, index.database, MAX_HOMOLOGUES)
+    for sequence, alignments in zip(sequences, found, strict=True):
+        homologues = [
+            Homologue(accession, *alignment[1:])
+            for alignment in alignments
+            for accession in index.accessions_of(alignment.target)
+        ]
+        yield sequence, homologues[:MAX_HOMOLOGUES]
+
+
+def rank(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Characterised]) -> list[Homologue]:
+    """The homologues that say something of a kind about the whole protein, the best ground first.
+
+    Of those whose bit score is at least ``NEAR_BEST`` of the best, the ones whose entry has experimental evidence for
+    such a fact stand first, then the rest; within both the highest bit score. An experiment on a remote relative thus
+    never outranks a close one that says the same by rule.
+    """
+    stating = {
+        homologue: any(fact.is_experimental for fact in facts)
+        for homologue in homologues
+        if homologue.is_whole and (facts := [fact for fact in entries[homologue.accession].facts if fact.kind == kind])
+    }
+    best = max((homologue.bits for homologue in stating), default=0.0)
+
+    def ground(homologue: Homologue) -> tuple[bool, bool, float, str]:
+        remote = homologue.bits < NEAR_BEST * best
+        return remote, not remote and not stating[homologue], -homologue.bits, homologue.accession
+
+    return sorted(stating, key=ground)
