@@ -25,8 +25,10 @@ import torch
 from reference_way import ReferenceWay
 from rows import append, origin
 
+from protein2text.answerers import AnswerConfig
 from protein2text.generate.latent_store import encoder_batches
-from protein2text.generate.predict import CPU_RESIDUES, PredictConfig, PredictSummary, predict_with
+from protein2text.generate.model_answerer import CPU_RESIDUES, ModelAnswerer
+from protein2text.generate.predict import PredictSummary, predict_with
 from protein2text.memory import peak_bytes
 from protein2text.models.model_config import BridgeConfig, DecoderConfig, EncoderConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
@@ -50,8 +52,9 @@ QUESTIONS = (
     "Which process does this protein take part in, and what is known of its partners there?",
     "Does it bind zinc?",
 )
-CONFIG = PredictConfig(max_new_tokens=MAX_NEW_TOKENS)
+CONFIG = AnswerConfig(max_new_tokens=MAX_NEW_TOKENS)
 VERSION = {"name": "tiny, random bridge", "manifest_sha256": ""}
+COUNTED = ("forward_passes", "encoder_passes", "cache_hits", "padded_to_useful")
 MEMORY_RECORDS, MEMORY_TOKENS = (320, 3200), (2048, 8192, 32768)
 
 
@@ -105,7 +108,7 @@ def reference_answers(way: ReferenceWay, source: Path, output: Path) -> None:
 def batched_answers(model: ProteinToText, source: Path, folder: Path) -> PredictSummary:
     """The product, from file to file."""
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
-        summary = predict_with(model, VERSION, source, Path(fresh) / "out.jsonl", CONFIG)
+        summary = predict_with(ModelAnswerer(model, VERSION, CONFIG), source, Path(fresh) / "out.jsonl")
         (Path(fresh) / "out.jsonl").replace(folder / "batched.jsonl")
     return summary
 
@@ -160,10 +163,7 @@ def report(op: str, seconds: dict[str, list[Seconds]], count: int, summary: Pred
             "p50_cpu_s": round(statistics.median(own.cpu for own in rounds), 3),
             "cpu_times_batched": round(statistics.median(own.cpu / batched.cpu for own, batched in pairs), 2),
             "items_per_s": round(count / statistics.median(values), 2),
-            "forward_passes": counts.forward_passes if counts else "",
-            "encoder_passes": counts.encoder_passes if counts else "",
-            "cache_hits": counts.cache_hits if counts else "",
-            "padded_to_useful": counts.padded_to_useful if counts else "", **origin(CPU),
+            **{key: counts.work[key] if counts else "" for key in COUNTED}, **origin(CPU),
         }  # fmt: skip
         append("predict", row)
         sys.stdout.write(
@@ -171,8 +171,8 @@ def report(op: str, seconds: dict[str, list[Seconds]], count: int, summary: Pred
         )
     if summary is not None:
         sys.stdout.write(
-            f"{op} batched: {summary.forward_passes} forward passes, {summary.encoder_passes} of the encoder, "
-            f"{summary.cache_hits} cache hits, padded to useful {summary.padded_to_useful}\n"
+            f"{op} batched: {summary.work['forward_passes']} forward passes, {summary.work['encoder_passes']} of the "
+            f"encoder, {summary.work['cache_hits']} cache hits, padded to useful {summary.work['padded_to_useful']}\n"
         )
 
 
@@ -215,7 +215,7 @@ def measure_memory(num_records: int, batch_tokens: int) -> None:
         source.write_text(json.dumps(make_records(num_records // len(QUESTIONS))), encoding="utf-8")
         before = peak_bytes()
         config = CONFIG.model_copy(update={"batch_tokens": batch_tokens})
-        predict_with(model, VERSION, source, Path(name) / "out.jsonl", config)
+        predict_with(ModelAnswerer(model, VERSION, config), source, Path(name) / "out.jsonl")
     sys.stdout.write(f"{peak_bytes() - before}\n")
 
 

@@ -219,6 +219,17 @@ class UnusableRecord(RecordError):
         self.value, self.limit, self.remedy = value, limit, remedy
 
 
+class AnsweringFailed(ProteinToTextError):
+    """An answerer whose next step failed, out of memory for instance; the answers that it gave stand."""
+
+    def __init__(self, answerer: str, problem: str) -> None:
+        super().__init__(answerer, problem)
+        self.answerer, self.problem = answerer, problem
+
+    def __str__(self) -> str:
+        return f"{self.answerer}: {self.problem}. Lower --batch-tokens if memory ran out."
+
+
 class PredictionStopped(ProteinToTextError):
     """A prediction whose next step failed; what was answered is kept."""
 

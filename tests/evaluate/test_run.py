@@ -9,9 +9,10 @@ import pytest
 import ray
 import ray.data
 
+from protein2text.answerers import open_answerer
 from protein2text.config import RunConfig, load_run
 from protein2text.errors import BeyondTraining, ConfigError, CorruptCheckpoint, MissingFile, ResourcesUnavailable
-from protein2text.evaluate.answer import ModelAnswerer
+from protein2text.evaluate.answer import answer_here, decoding_of
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.run import EvaluationResult, evaluate
@@ -88,7 +89,11 @@ def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
     messages = ({"role": "user", "content": "<protein_sequence>\nWhat does this protein bind?"},)
     requests = [Request(f"r{n}", "true", messages, ("MKTAYIAKQR" * (1 + n % 5),), ("A",)) for n in range(12)]
     few, many = (
-        ModelAnswerer(str(model_dir), EvaluationConfig(batch_tokens=tokens, max_new_tokens=8))(requests)
+        answer_here(
+            open_answerer(str(model_dir), decoding_of(EvaluationConfig(batch_tokens=tokens, max_new_tokens=8))),
+            requests,
+            lambda event: None,
+        )
         for tokens in (1, 100_000)
     )
     model = ProteinToText.from_pretrained(model_dir)

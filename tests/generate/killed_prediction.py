@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
-from protein2text.generate.predict import PredictConfig, predict
+from protein2text.answerers import AnswerConfig
+from protein2text.generate.predict import predict
 
-SETTINGS = PredictConfig(max_new_tokens=40, temperature=0.8, top_p=0.95, seed=5, batch_tokens=600)
+SETTINGS = AnswerConfig(max_new_tokens=40, temperature=0.8, top_p=0.95, seed=5, batch_tokens=600)
 
 if __name__ == "__main__":
-    predict(*map(Path, sys.argv[1:4]), SETTINGS)
+    source, model, output = map(Path, sys.argv[1:4])
+    predict(source, model, output, SETTINGS)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from protein2text.answerers import AnswerConfig
 from protein2text.cli import app
 from protein2text.errors import ConfigError, MissingFile, MissingWeights, ResumeMismatch
-from protein2text.generate.predict import PredictConfig, predict
+from protein2text.generate.predict import predict
 from protein2text.generate.seeds import record_seed
 from protein2text.models.checkpoints import sha256_of
 from protein2text.models.conversion import convert
@@ -25,7 +26,7 @@ from protein2text.proteins import Protein
 from tests.generate import killed_prediction
 from tests.generate.conftest import read, record, records, save_model, sequence, write
 
-GREEDY = PredictConfig(max_new_tokens=12, batch_tokens=700)
+GREEDY = AnswerConfig(max_new_tokens=12, batch_tokens=700)
 SAMPLED = GREEDY.model_copy(update={"temperature": 0.8, "top_p": 0.9, "seed": 3})
 
 
@@ -63,7 +64,7 @@ def test_compatibility_mode_writes_what_the_reference_wrote(golden: Path, tmp_pa
     folder = golden / "reference-tiny"
     base, encoder = str(folder / "base-llama"), str(folder / "facebook" / "esm2_tiny")
     convert(folder / "protein2text-tiny", tmp_path / "native", base=base, encoder=encoder)
-    config = PredictConfig(compat=True, temperature=0.0, max_new_tokens=24, batch_tokens=1)
+    config = AnswerConfig(compat=True, temperature=0.0, max_new_tokens=24, batch_tokens=1)
     predict(folder / "input.json", tmp_path / "native", tmp_path / "out.jsonl", config)
     recorded = json.loads((folder / "recorded.json").read_text(encoding="utf-8"))
     rows = read(tmp_path / "out.jsonl")
@@ -189,7 +190,7 @@ def test_a_finished_run_is_not_run_again(model_folder: Path, tmp_path: Path) -> 
     predict(source, model_folder, tmp_path / "out.jsonl", GREEDY)
     before = (tmp_path / "out.jsonl").read_bytes()
     again = predict(source, model_folder, tmp_path / "out.jsonl", GREEDY.model_copy(update={"batch_tokens": 9}))
-    assert (again.answered, again.already_answered, again.forward_passes, again.proteins_encoded) == (0, 8, 0, 0)
+    assert (again.answered, again.already_answered, again.work["forward_passes"], again.work["proteins_encoded"]) == (0, 8, 0, 0)
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
@@ -351,6 +352,7 @@ def test_a_moved_base_is_named_and_given_back(tmp_path: Path) -> None:
     (tmp_path / "before" / "decoder").rename(tmp_path / "moved")
     with pytest.raises(MissingWeights, match="--base FOLDER"):
         predict(asked, folder, tmp_path / "out.jsonl", GREEDY)
-    found = predict(asked, folder, tmp_path / "out.jsonl", GREEDY, base=str(tmp_path / "moved"))
+    elsewhere = GREEDY.model_copy(update={"base": str(tmp_path / "moved")})
+    found = predict(asked, folder, tmp_path / "out.jsonl", elsewhere)
     assert found.answered == expected.answered == 3
     assert read(tmp_path / "out.jsonl") == read(tmp_path / "expected.jsonl")

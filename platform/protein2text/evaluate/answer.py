@@ -1,4 +1,4 @@
-"""Answers to requests: the model in this process, or one model per actor of a Ray Data pool."""
+"""Answers to requests: an answerer in this process, or one model per actor of a Ray Data pool."""
 
 import json
 import logging
@@ -9,24 +9,18 @@ from typing import Any
 import numpy as np
 import ray
 import ray.data
-import torch
 from numpy.typing import NDArray
 
+from protein2text.answerers import AnswerConfig, Answerer, Query, open_answerer
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits
-from protein2text.generate.seeds import record_seed
-from protein2text.generate.transformers_engine import TransformersEngine
-from protein2text.models.chat import encode_prompt
-from protein2text.models.generation import Decoding
-from protein2text.models.protein_to_text import ProteinToText
+from protein2text.models.chat import question_of
+from protein2text.proteins import Protein
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.stage_config import ScalingConfig
 
 logger = logging.getLogger(__name__)
 
-Answerer = Callable[[Sequence[Request]], list[str]]
-"""Answers requests, in their order."""
 OnEvent = Callable[[dict[str, Any]], None]
 
 _REMEDY = "Lower evaluation.num_actors, set it to 0 to answer in this process, or give Ray more."
@@ -34,43 +28,28 @@ ROWS_PER_BLOCK = 128
 """Requests of one Ray Data block; without it a small evaluation is one block and one actor does everything."""
 
 
-class ModelAnswerer:
-    """A loaded model that answers in batches bounded by tokens."""
+def decoding_of(config: EvaluationConfig) -> AnswerConfig:
+    """How a model answers in an evaluation."""
+    names = ("max_new_tokens", "temperature", "top_p", "seed", "batch_tokens", "batch_residues")
+    return AnswerConfig(**{name: getattr(config, name) for name in names})
 
-    def __init__(self, model_dir: str, config: EvaluationConfig) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = ProteinToText.from_pretrained(model_dir).to(device).eval()
-        self._config = config
-        limits = Limits(tokens=config.batch_tokens, residues=config.batch_residues)
-        self._answerer = BatchAnswerer(self._model, TransformersEngine(self._model), limits)
 
-    def __call__(self, requests: Sequence[Request]) -> list[str]:
-        answers = [""] * len(requests)
-        inquiries = [self._inquiry(place, request) for place, request in enumerate(requests)]
-        for finished in self._answerer.answer(inquiries):
-            for answer in finished:
-                answers[int(answer.id)] = self._model.decoder.text_of(answer.ids)
-        return answers
-
-    def _inquiry(self, place: int, request: Request) -> Inquiry:
-        decoding = Decoding(
-            max_new_tokens=self._config.max_new_tokens,
-            temperature=self._config.temperature,
-            top_p=self._config.top_p,
-            seed=record_seed(self._config.seed, f"{request.item_id}/{request.control}"),
-        )
-        ids = encode_prompt(self._model.tokenizer, request.messages)
-        return Inquiry(str(place), ids, request.sequences, decoding)
+def _query(id: str, request: Request) -> Query:
+    proteins = tuple(map(Protein, request.accessions, request.sequences))
+    return Query(
+        id, f"{request.item_id}/{request.control}", question_of(request.messages), proteins, request.messages,
+        without=frozenset(request.accessions),
+    )  # fmt: skip
 
 
 class _Actor:
     """A Ray Data worker that loads the model once and answers blocks of requests."""
 
     def __init__(self, model_dir: str, config: EvaluationConfig) -> None:
-        self._answerer = ModelAnswerer(model_dir, config)
+        self._answerer = open_answerer(model_dir, decoding_of(config))
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        answers = self._answerer([_decode(text) for text in batch["request"]])
+        answers = answer_here(self._answerer, [_decode(text) for text in batch["request"]], lambda event: None)
         return {"place": batch["place"], "answer": np.array(answers, dtype=object)}
 
 
@@ -86,12 +65,15 @@ def _decode(text: str) -> Request:
 
 
 def answer_here(answerer: Answerer, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
-    """Answer in this process, reporting progress block by block."""
-    answers: list[str] = []
-    for start in range(0, len(requests), ROWS_PER_BLOCK):
-        answers += answerer(requests[start : start + ROWS_PER_BLOCK])
-        on_event({"stage": "evaluation", "step": len(answers), "num_steps": len(requests)})
-    return answers
+    """The answerer's texts, in the order of the requests. A protein that is shown is never evidence for itself."""
+    texts = [""] * len(requests)
+    num_answered = 0
+    for replies in answerer.answer([_query(str(place), request) for place, request in enumerate(requests)]):
+        for reply in replies:
+            texts[int(reply.id)] = reply.text
+        num_answered += len(replies)
+        on_event({"stage": "evaluation", "step": num_answered, "num_steps": len(requests)})
+    return texts
 
 
 def answer_on_ray(

@@ -10,7 +10,7 @@ from protein2text.errors import MissingFile, RecordError
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.facts import Vocabulary, parse_facts
 from protein2text.evaluate.items import Corpus, Item
-from protein2text.models.chat import PLACEHOLDER, description_messages
+from protein2text.models.chat import description_messages, question_of
 from protein2text.proteins import Protein
 
 DESCRIPTION_KIND = "description"
@@ -93,7 +93,7 @@ def make_item(
             "Correct the record.",
         )
     proteins = tuple(Protein(entry["accession"], entry["sequence"]) for entry in record["proteins"])
-    question = _question(messages)
+    question = question_of(messages)
     try:
         facts = None if record["facts"] is None else parse_facts(record["facts"])
     except ValueError as error:
@@ -117,15 +117,9 @@ def make_item(
     )
 
 
-def _question(messages: Sequence[dict[str, str]]) -> str:
-    """The last user's turn without placeholders."""
-    asked = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
-    return " ".join(asked.replace(PLACEHOLDER, " ").split())
-
-
 def _question_kinds(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Wordings that occur often enough to be a kind, for records that name none."""
     wordings = Counter(
-        _question(record["messages"]) for record in records if record["messages"] and record["question_kind"] is None
+        question_of(record["messages"]) for record in records if record["messages"] and record["question_kind"] is None
     )
     return {wording: wording for wording, count in wordings.items() if count >= MIN_REPEATS}

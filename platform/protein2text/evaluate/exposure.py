@@ -1,7 +1,8 @@
 """What a model has seen of its test: leaks that its training was stamped with, and test proteins it was trained on."""
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,3 +48,44 @@ def exposure(folder: Path, proteins: Iterable[Protein]) -> Exposure:
         return Exposure(tuple(leaks), len(tested), None, ())
     seen = sorted(accession for checksum, accession in tested.items() if is_in(checksum, trained_on))
     return Exposure(tuple(leaks), len(tested), len(seen), tuple(seen[:SHOWN_PROTEINS]))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an index of neighbours holds of the test, for the report."""
+
+    num_proteins: int
+    num_held: int
+    """Test proteins whose own entry it holds; each was left out of its own answers."""
+    first_held: tuple[str, ...]
+    num_twins: int
+    """Test proteins whose very sequence it holds under another accession, which stayed in."""
+
+    def notices(self) -> list[str]:
+        """What a reader must know before the scores."""
+        told = []
+        if self.num_held:
+            names = ", ".join(self.first_held) + (", …" if self.num_held > len(self.first_held) else "")
+            told.append(
+                f"The index holds {self.num_held} of the {self.num_proteins} test proteins ({names}): each one's own "
+                f"entry was left out of its answers."
+            )
+        if self.num_twins:
+            told.append(
+                f"For {self.num_twins} of the {self.num_proteins} test proteins the index holds the same sequence "
+                f"under another accession: scores on them show recall."
+            )
+        return told
+
+
+def held(index: Mapping[str, str], proteins: Iterable[Protein]) -> Held:
+    """Hold test proteins against an index's residues by accession."""
+    tested = {protein.accession: protein.sequence for protein in proteins}
+    sequences = set(tested.values())
+    holders: dict[str, set[str]] = defaultdict(set)
+    for accession, sequence in index.items():
+        if sequence in sequences:
+            holders[sequence].add(accession)
+    own = sorted(accession for accession in tested if accession in index)
+    num_twins = sum(bool(holders[sequence] - {accession}) for accession, sequence in tested.items())
+    return Held(len(tested), len(own), tuple(own[:SHOWN_PROTEINS]), num_twins)

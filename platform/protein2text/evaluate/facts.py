@@ -37,7 +37,10 @@ _NEGATION_AFTER = re.compile(
 )
 _OPENING = re.compile(r"^\W*(?:yes|no)\s*[,.:;!]", re.IGNORECASE)
 """The polarity that opens an answer: "No, it binds zinc" negates the question, not zinc."""
-_POLARITY = re.compile(r"\W*(yes|no)\b(?!\s*(?:/|,?\s*(?:and|or)\b)\s*(?:yes|no)\b)", re.IGNORECASE)
+_POLARITY = re.compile(
+    r"\W*(yes|no(?! characterised homologue))\b(?!\s*(?:/|,?\s*(?:and|or)\b)\s*(?:yes|no)\b)", re.IGNORECASE
+)
+"""The refusal of an index of neighbours opens with "no" and answers nothing."""
 
 
 def parse_facts(facts: Iterable[str]) -> Facts:

@@ -1,5 +1,6 @@
 """Items of an evaluation: one question (or description) about one or two proteins, with its gold answer."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,3 +58,8 @@ class Corpus:
     num_mixed: int
     """Records whose proteins lie in different splits, dropped."""
     num_test_before_draw: int
+
+    @property
+    def test_proteins(self) -> Iterator[Protein]:
+        """Of all test items, as often as they occur."""
+        return (protein for item in self.test for protein in item.proteins)

@@ -13,7 +13,7 @@ import numpy as np
 from protein2text.evaluate.bootstrap import Estimate
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.evaluate.exposure import Exposure
+from protein2text.evaluate.exposure import Exposure, Held
 from protein2text.evaluate.items import Corpus
 from protein2text.evaluate.judgment import Judgment
 from protein2text.evaluate.metrics import ROUGE_SIGNATURE, bleu_signature
@@ -25,6 +25,7 @@ from protein2text.proteins import Protein
 REPORT_VERSION = 1
 TEMPLATE = Path(__file__).with_name("report_template.html.jinja")
 NUM_EXAMPLES = 8
+_DECODING = ("max_new_tokens", "temperature", "top_p", "seed")
 _PACKAGES = ("protein2text", "torch", "transformers", "ray", "sacrebleu", "rouge-score", "numpy")
 
 _CLAIMS = {
@@ -44,7 +45,8 @@ def build_report(
     *,
     model: dict[str, Any],
     data: dict[str, Any],
-    seen: Exposure | None = None,
+    seen: Exposure | Held | None = None,
+    decodes: bool = True,
 ) -> dict[str, Any]:
     """The report as plain JSON values.
 
@@ -55,13 +57,14 @@ def build_report(
         model: name, folder and hashes of the model.
         data: folders and checksums of the corpora.
         seen: what the model has seen of the test; None when the answers come from no model folder.
+        decodes: whether the settings of decoding mean anything to it.
     """
     verdict = judgment.verdict
     without_swap = len(corpus.test) - len(judgment.answers["swapped"])
     report = {
         "version": REPORT_VERSION,
         "verdict": {**asdict(verdict), "sentence": verdict.sentence},
-        "notices": [*(seen.notices() if seen else []), *_notices(judgment, corpus, config, without_swap)],
+        "notices": [*(seen.notices() if seen else []), *_notices(judgment, corpus, config, without_swap, decodes)],
         "exposure": asdict(seen) if seen else None,
         "primary": {"metric": judgment.primary, "name": METRICS[judgment.primary], "delta": config.delta},
         "metrics": METRICS,
@@ -77,12 +80,7 @@ def build_report(
             "num_without_swap": without_swap,
             "num_mixed_records_dropped": corpus.num_mixed,
         },
-        "decoding": {
-            "max_new_tokens": config.max_new_tokens,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            "seed": config.seed,
-        },
+        "decoding": {key: getattr(config, key) for key in _DECODING} if decodes else {},
         "statistics": {
             "unit": judgment.unit,
             "resamples": config.resamples,
@@ -104,7 +102,9 @@ def claim(kind: str) -> str:
     return _CLAIMS.get(kind, f"Kind {kind}.")
 
 
-def _notices(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, without_swap: int) -> list[str]:
+def _notices(
+    judgment: Judgment, corpus: Corpus, config: EvaluationConfig, without_swap: int, decodes: bool
+) -> list[str]:
     notices = []
     means = {row.name: row.estimates[judgment.primary].mean for row in judgment.rows}
     name = METRICS[judgment.primary]
@@ -132,7 +132,7 @@ def _notices(judgment: Judgment, corpus: Corpus, config: EvaluationConfig, witho
         notices.append(
             f"{len(corpus.test)} items were drawn from {corpus.num_test_before_draw} (evaluation.max_items)."
         )
-    if config.temperature > 0:
+    if decodes and config.temperature > 0:
         notices.append(
             f"Answers were sampled (temperature {config.temperature:g}, seed {config.seed}); another seed gives others."
         )
@@ -223,7 +223,7 @@ def write_answers(
                     "scores": score_answer(item, answer, corpus.vocabulary),
                     "proteins": None if request is None else _shown_proteins(request),
                     "messages": None if request is None else list(request.messages),
-                    "decoding": None if request is None else report["decoding"],
+                    "decoding": None if request is None else report["decoding"] or None,
                     "model": None if request is None else report["model"].get("manifest_sha256"),
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

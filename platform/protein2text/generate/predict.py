@@ -1,58 +1,25 @@
-"""Answer every question of a file in the published layout, in batches; a killed run goes on where it stopped."""
+"""Answer every question of a file in the published layout, in batches; a killed run goes on where it stopped.
+
+Whoever answers is loaded by ``open_answerer``; nothing here needs torch.
+"""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import Field
-
-from protein2text.base_config import Config
-from protein2text.errors import ConfigError, PredictionStopped, RecordError
-from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, context_window, require_room
-from protein2text.generate.engine import Answer, Engine, EngineFailed
+from protein2text.answerers import AnswerConfig, Answerer, Query, Reply, open_answerer
+from protein2text.errors import AnsweringFailed, ConfigError, PredictionStopped, RecordError
 from protein2text.generate.predict_output import PredictionFile, write_rejections
 from protein2text.generate.predict_records import Question, Rejection, read_questions
-from protein2text.generate.seeds import record_seed
-from protein2text.generate.transformers_engine import TransformersEngine
-from protein2text.models.checkpoints import MANIFEST, sha256_of
-from protein2text.models.generation import Decoding
-from protein2text.models.protein_to_text import ProteinToText
+from protein2text.models.checkpoints import sha256_of
 
 logger = logging.getLogger(__name__)
 
-CPU_RESIDUES = 2048
-"""Residues of one forward of the encoder on a CPU: more leave its cache and are slower (``benchmarks/predict.py``)."""
-
 OnEvent = Callable[[dict[str, Any]], None]
-
-
-class PredictConfig(Config):
-    """How questions of a file are answered; what is None stays as the model has it, see ``ProteinToText.decoding``."""
-
-    compat: bool = False
-    """Prompt, precision and decoding as the published implementation has them."""
-    temperature: float | None = None
-    top_p: float | None = None
-    max_new_tokens: int | None = None
-    seed: int = 0
-    """With a record's id it gives the seed of that record."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Bound on the decoder's rows and on the encoder's residues at once; answers do not depend on it."""
-
-    def resolved(self, own: Decoding) -> Decoding:
-        """The model's own way of drawing with what is set here laid over it.
-
-        Raises:
-            ConfigError: a value outside its range.
-        """
-        given = {key: getattr(self, key) for key in ("temperature", "top_p", "max_new_tokens", "seed")}
-        values = own.model_dump() | {key: value for key, value in given.items() if value is not None}
-        return Decoding.parse(values, path="decoding")
 
 
 @dataclass(frozen=True)
@@ -68,13 +35,8 @@ class PredictSummary:
     reasons: dict[str, int]
     seconds: float
     records_per_s: float
-    forward_passes: int
-    encoder_passes: int
-    proteins_encoded: int
-    cache_hits: int
-    """Uses of a protein that needed no encoding."""
-    padded_to_useful: float
-    """Key-value rows that the decoder went through, over those that were not padding; 1 is best."""
+    work: dict[str, float]
+    """What the answerer counts, by name."""
 
     @property
     def line(self) -> str:
@@ -85,19 +47,26 @@ class PredictSummary:
         parts += [f"{self.rejected} rejected ({reasons}): {self.rejected_output}"] if self.rejected else []
         return f"{self.records} records: {'; '.join(parts)}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """Every count on one level."""
+        values = asdict(self)
+        work = values.pop("work")
+        return {**values, **work}
+
 
 def predict(
-    source: Path, model_folder: Path, output: Path, config: PredictConfig, *, base: str | None = None,
-    encoder: str | None = None, on_event: OnEvent | None = None,
+    source: Path, model: str | Path, output: Path, config: AnswerConfig | None = None, *,
+    tracking_uri: str | None = None, on_event: OnEvent | None = None,
 ) -> PredictSummary:  # fmt: skip
     """Answer the questions of a file and write one JSON line per record, in the input's order.
 
     Args:
         source: JSON list or JSON lines of the published records; ground truth may be missing.
-        model_folder: as ``save_pretrained`` writes it.
+        model: what `open_answerer` takes: a model folder, its name in the registry, or ``neighbours:DIR``.
         output: answers, in OUT.jsonl; OUT.jsonl.run.json says what they were made with, OUT.jsonl.rejected.jsonl what
             was refused.
-        base: where the decoder lies now, if not where it was; ``encoder`` likewise.
+        config: how a model answers.
+        tracking_uri: the registry's database, for a ``models:/`` name.
         on_event: told of progress, ``{"step", "num_steps", "message"}``.
 
     Raises:
@@ -107,127 +76,91 @@ def predict(
         CorruptCheckpoint: the model differs from its manifest.
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = ProteinToText.from_pretrained(model_folder, compat=config.compat, base=base, encoder=encoder).to(device)
-    version = {"name": model_folder.resolve().name, "manifest_sha256": sha256_of(model_folder / MANIFEST)}
-    return predict_with(model, version, source, output, config, on_event=on_event)
+    return predict_with(open_answerer(str(model), config, tracking_uri=tracking_uri), source, output, on_event=on_event)
 
 
 def predict_with(
-    model: ProteinToText,
-    version: dict[str, str],
-    source: Path,
-    output: Path,
-    config: PredictConfig,
-    *,
-    on_event: OnEvent | None = None,
+    answerer: Answerer, source: Path, output: Path, *, on_event: OnEvent | None = None
 ) -> PredictSummary:
-    """The same with a model that is loaded already; ``version`` names it in every row."""
-    on_event = on_event or (lambda event: None)
+    """The same with an answerer that is open already."""
     if source.exists() and output.exists() and output.samefile(source):
         raise ConfigError(str(output), "output", "is the file of questions itself; name another file for the answers")
-    records = list(read_questions(source, model.reading))
-    decoding = config.resolved(model.decoding)
-    if decoding.max_new_tokens >= (window := context_window(model)):
-        message = (
-            f"{decoding.max_new_tokens} leaves no room for a prompt; the decoder's context window is {window} tokens"
-        )
-        raise ConfigError("decoding", "max_new_tokens", message)
-    inquiries, rejections = _inquiries(model, records, decoding)
-    questions = {record.entry: record for record in records if isinstance(record, Question)}
-    fixed = {"model": version, "compat": config.compat, "decoding": decoding.model_dump(mode="json")}
+    records = list(read_questions(source, answerer.reading))
+    queries, rejections = _queries(answerer, records)
+    questions = {str(record.entry): record for record in records if isinstance(record, Question)}
+    fixed = {"model": answerer.identity, **answerer.settings}
     rejected_output = output.with_name(f"{output.name}.rejected.jsonl")
+    progress = _Progress(on_event or (lambda event: None))
     with PredictionFile(output, {"input_sha256": sha256_of(source), **fixed}) as file:
         write_rejections(rejected_output, rejections)
-        waiting = [inquiry for inquiry in inquiries if int(inquiry.id) not in file.done]
-        run = _Run(model, TransformersEngine(model), config.batch_tokens, len(waiting), on_event)
+        waiting = [query for query in queries if int(query.id) not in file.done]
         try:
-            for answers in run.answer(waiting):
-                file.append([_row(model, questions[int(answer.id)], answer, fixed) for answer in answers])
-        except (EngineFailed, torch.OutOfMemoryError) as error:
-            raise PredictionStopped(str(output), len(file.done), str(error)) from error
+            for replies in progress.over(answerer.answer(waiting), len(waiting)):
+                file.append(_row(questions[reply.id], reply, fixed) for reply in replies)
+        except AnsweringFailed as error:
+            raise PredictionStopped(str(output), len(file.done), error.problem) from error
         file.finish()
-    return run.summary(
+    return PredictSummary(
         output=str(output),
         rejected_output=str(rejected_output) if rejections else None,
         records=len(records),
-        already_answered=len(inquiries) - len(waiting),
+        answered=progress.num_answered,
+        already_answered=len(queries) - len(waiting),
         rejected=len(rejections),
         reasons=dict(Counter(rejection.reason for rejection in rejections)),
+        seconds=round(progress.seconds, 3),
+        records_per_s=round(progress.num_answered / progress.seconds, 3),
+        work=answerer.work(),
     )
 
 
-def _inquiries(
-    model: ProteinToText, records: Sequence[Question | Rejection], decoding: Decoding
-) -> tuple[list[Inquiry], list[Rejection]]:
-    """Encode the questions; those that do not fit join the rejected ones."""
-    inquiries, rejections = [], []
+def _queries(answerer: Answerer, records: Sequence[Question | Rejection]) -> tuple[list[Query], list[Rejection]]:
+    """Questions that can be asked; the others join the rejected ones."""
+    queries, rejections = [], []
     for record in records:
         if isinstance(record, Rejection):
             rejections.append(record)
             continue
-        settings = decoding.model_copy(update={"seed": record_seed(decoding.seed, record.record_id)})
-        sequences = tuple(protein.sequence for protein in record.proteins)
+        query = Query(str(record.entry), record.record_id, record.text, record.proteins)
         try:
-            ids = model.encode_question(record.text, len(sequences))
-            inquiry = Inquiry(str(record.entry), ids, sequences, settings)
-            require_room(model, inquiry, record.record_id)
+            answerer.check(query)
         except RecordError as error:
             rejections.append(Rejection(record.entry, record.place, record.record_id, error.reason, str(error)))
         else:
-            inquiries.append(inquiry)
-    return inquiries, rejections
+            queries.append(query)
+    return queries, rejections
 
 
-def _row(model: ProteinToText, question: Question, answer: Answer, fixed: dict[str, Any]) -> dict[str, Any]:
-    """The published keys first, then where the answer comes from."""
+def _row(question: Question, reply: Reply, fixed: dict[str, Any]) -> dict[str, Any]:
+    """The published keys first, then where the answer comes from; what is told of one answer outdoes what is fixed."""
     return {
         "long_format_id": question.record_id,
         "Prompt": question.text,
         "Ground Truth": question.answer,
-        "Predicted": model.decoder.text_of(answer.ids),
+        "Predicted": reply.text,
         "entry": question.entry,
         "accessions": [protein.accession for protein in question.proteins],
         "sequence_sha256": [protein.checksum for protein in question.proteins],
-        "read_as": [model.reading.used(len(protein)) for protein in question.proteins],
-        "beyond_training_length": [model.reading.beyond_training(len(protein)) for protein in question.proteins],
-        "finish": answer.finish,
-        "record_seed": record_seed(fixed["decoding"]["seed"], question.record_id),
-        **fixed,
+        **{**fixed, **reply.details},
     }
 
 
-class _Run:
-    """The answering itself, with its progress and counts."""
+class _Progress:
+    """Counts answers as they come, and tells of them."""
 
-    def __init__(self, model: ProteinToText, engine: Engine, batch_tokens: int, num_steps: int, on_event: OnEvent):
-        self._engine, self._num_steps, self._on_event = engine, num_steps, on_event
-        num_residues = batch_tokens if model.device.type == "cuda" else min(batch_tokens, CPU_RESIDUES)
-        self._answerer = BatchAnswerer(model, engine, Limits(tokens=batch_tokens, residues=num_residues))
-        self._num_answered = 0
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
         self._started = time.monotonic()
+        self.num_answered = 0
 
-    def answer(self, inquiries: Sequence[Inquiry]) -> Iterator[list[Answer]]:
-        """Answers as they come; the next ones are made when these have been written."""
-        for answers in self._answerer.answer(inquiries):
-            yield answers
-            self._num_answered += len(answers)
-            rate = self._num_answered / (time.monotonic() - self._started)
-            message = f"{rate:.1f} records/s"
-            self._on_event({"step": self._num_answered, "num_steps": self._num_steps, "message": message})
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
 
-    def summary(self, **facts: Any) -> PredictSummary:
-        """Counts, beside the given facts."""
-        seconds = time.monotonic() - self._started
-        stats = self._engine.stats()
-        return PredictSummary(
-            answered=self._num_answered,
-            seconds=round(seconds, 3),
-            records_per_s=round(self._num_answered / seconds, 3),
-            forward_passes=stats.num_steps,
-            encoder_passes=self._answerer.num_encoder_passes,
-            proteins_encoded=self._answerer.num_encoded,
-            cache_hits=self._answerer.num_hits,
-            padded_to_useful=round(stats.num_padded / max(stats.num_cached, 1), 4),
-            **facts,
-        )
+    def over(self, answers: Iterable[list[Reply]], num_steps: int) -> Iterator[list[Reply]]:
+        """The same answers; the next ones are made when these have been written."""
+        for replies in answers:
+            yield replies
+            self.num_answered += len(replies)
+            message = f"{self.num_answered / self.seconds:.1f} records/s"
+            self._on_event({"step": self.num_answered, "num_steps": num_steps, "message": message})

@@ -17,7 +17,7 @@ from protein2text.models.chat_template import (
 
 __all__ = [
     "DESCRIPTION_REQUESTS", "IGNORED", "PLACEHOLDER", "PROTEIN_ID", "Example", "Message", "Tokenizer",
-    "description_messages", "encode_example", "encode_prompt", "encode_text", "question_messages",
+    "description_messages", "encode_example", "encode_prompt", "encode_text", "question_messages", "question_of",
 ]  # fmt: skip
 
 IGNORED = -100
@@ -54,6 +54,12 @@ def question_messages(question: str, num_proteins: int) -> list[Message]:
     while PLACEHOLDER in question:  # taking one out can leave another
         question = question.replace(PLACEHOLDER, "")
     return [{"role": "user", "content": f"{PLACEHOLDER}\n" * num_proteins + question}]
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """The last user's turn without placeholders, on one line."""
+    asked = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
+    return " ".join(asked.replace(PLACEHOLDER, " ").split())
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:

@@ -1,0 +1,71 @@
+"""An index of neighbours behind the interface of answerers. It loads no torch."""
+
+from collections.abc import Iterator, Sequence
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+from protein2text.answerers import Query, Reply
+from protein2text.models.long_proteins import EXACT, Reading
+from protein2text.neighbours.answerer import NeighbourAnswerer
+from protein2text.neighbours.index_folder import NeighbourIndex
+
+QUERIES_AT_ONCE = 2000
+"""Questions of one search: it bounds memory, and what a killed prediction answers again."""
+NO_PROTEIN = "there is no protein to look up"
+"""The answer to a question without one."""
+
+
+def open_index(folder: Path) -> "IndexAnswerer":
+    """See ``NeighbourIndex.open``."""
+    return IndexAnswerer(NeighbourIndex.open(folder))
+
+
+class IndexAnswerer:
+    """An index that answers questions in batches, one search for each batch."""
+
+    def __init__(self, index: NeighbourIndex) -> None:
+        self.index = index
+        self._neighbours = NeighbourAnswerer(index)
+        self._num_searches = self._num_answered = 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {**self.index.identity, "release": self.index.release}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def reading(self) -> Reading:
+        return EXACT
+
+    def check(self, query: Query) -> None:
+        """Every question gets an answer, if only that it has none."""
+
+    def answer(self, queries: Sequence[Query]) -> Iterator[list[Reply]]:
+        """See ``Answerer``; questions about one protein share a search."""
+        for chosen in batched(sorted(queries, key=_proteins), QUERIES_AT_ONCE):
+            asked = [query for query in chosen if query.proteins]
+            without = {number: query.without for number, query in enumerate(asked) if query.without}
+            answers = self._neighbours.answer([(query.question, query.proteins) for query in asked], without=without)
+            self._num_searches += bool(asked)
+            replies = [Reply(query.id, NO_PROTEIN, self._refusal()) for query in chosen if not query.proteins]
+            for query, answer in zip(asked, answers, strict=True):
+                told = answer.as_dict()
+                self._num_answered += answer.status == "answered"
+                replies.append(Reply(query.id, str(told.pop("text")), {"neighbours": told}))
+            yield replies
+
+    def work(self) -> dict[str, float]:
+        """See ``Answerer``."""
+        return {"searches": self._num_searches, "with_an_answer": self._num_answered}
+
+    def _refusal(self) -> dict[str, Any]:
+        told = {"status": "no_protein", "release": self.index.release, "facts": [], "domain_hits": []}
+        return {"neighbours": told}
+
+
+def _proteins(query: Query) -> list[str]:
+    return [protein.sequence for protein in query.proteins]
