@@ -7,9 +7,9 @@ for a model alone.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protein2text.base_config import Config
 from protein2text.errors import ConfigError
@@ -109,6 +109,14 @@ class AnswerConfig(Config):
     """``neighbours:DIR``: an index whose facts stand in the prompt."""
     context_tokens: int = Field(512, ge=1)
     """Most tokens that these facts take of the prompt."""
+
+    @model_validator(mode="after")
+    def context_is_usable(self) -> Self:
+        if self.context and self.compat:
+            raise ValueError("--context changes the prompt, --compat asks as the published model did; leave one out")
+        if "context_tokens" in self.model_fields_set and not self.context:
+            raise ValueError("--context-tokens bounds the facts of --context, which is not given; leave it out")
+        return self
 
 
 class Located(NamedTuple):

@@ -177,15 +177,21 @@ def train(
 @app.command()
 def evaluate(
     run_file: RunFile,
-    model: Annotated[str, typer.Option(help="Model folder or models:/NAME@ALIAS; by default the run's own.")] = "",
+    model: Annotated[
+        str, typer.Option(help="Model folder, models:/NAME@ALIAS or neighbours:DIR; by default the run's own.")
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="Folder of the report; by default the run's own.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a model on its run's test split, beside its controls and baselines.
+    """Judge a model, or an index of neighbours, on a run's test split, beside its controls and baselines.
 
-    [bold]Example[/bold]
+    An index answers without the entry of the very protein that it is asked about; the report says how many it held.
+
+    [bold]Examples[/bold]
 
     protein2text evaluate my-run.yaml --model models:/protein2text@champion --output reports/champion
+
+    protein2text evaluate my-run.yaml --model neighbours:swissprot --output reports/neighbours
     """
     from protein2text.config import load_run
 
@@ -240,20 +246,31 @@ def register(
 @app.command()
 def serve(
     model: Annotated[
-        str, typer.Argument(help="Model folder or models:/NAME@ALIAS; by default the champion of --run.")
+        str,
+        typer.Argument(help="Model folder, models:/NAME@ALIAS or neighbours:DIR; by default the champion of --run."),
     ] = "",
     run: Annotated[Path, typer.Option(help="Run folder whose registry and champion are served.")] = DEMO_RUN,
     tracking_uri: Annotated[str, typer.Option(help="Registry database; by default that of --run.")] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = 8000,
+    context: Annotated[
+        str | None, typer.Option(metavar="neighbours:DIR", help="Index whose facts the model is given to cite.")
+    ] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of the prompt that these facts take; 512 by default.")
+    ] = None,
 ) -> None:
-    """Serve a model over HTTP, in OpenAI's shape, until interrupted.
+    """Serve a model, or an index of neighbours, over HTTP, in OpenAI's shape, until interrupted.
 
     [bold]Examples[/bold]
 
     protein2text serve --run runs/demo
 
     protein2text serve models:/protein2text@champion --tracking-uri sqlite:////data/mlflow.db --port 9000
+
+    protein2text serve neighbours:swissprot
+
+    protein2text serve --run runs/demo --context neighbours:swissprot
     """
     if not model or (model.startswith("models:") and not tracking_uri):
         from protein2text.config import load_run
@@ -265,7 +282,9 @@ def serve(
     from protein2text_serve.run import start, stop
 
     with quiet_libraries():
-        service = start(model, tracking_uri=tracking_uri or None, host=host, port=port)
+        given = {"context": context, "context_tokens": context_tokens}
+        settings = {name: value for name, value in given.items() if value is not None}
+        service = start(model, tracking_uri=tracking_uri or None, host=host, port=port, **settings)
     typer.echo(f"serving {model} at {service.url}; stop with Ctrl-C", err=True)
     typer.echo(service.url)
     wait_for_interrupt()

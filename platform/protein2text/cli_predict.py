@@ -22,7 +22,9 @@ def predict(
     ] = False,
     temperature: Annotated[float | None, typer.Option(help="Of sampling; the model's own by default.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus of sampling; the model's own by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="With a record's id it makes that record's seed; 0 by default.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With a record's id it makes that record's seed; 0 by default.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, in tokens; the model's own by default.")
     ] = None,

@@ -8,7 +8,6 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from protein2text_serve.card import resolve_model
 from protein2text_serve.gateway_deployment import Gateway
-from protein2text_serve.model_deployment import Model
 from protein2text_serve.settings import ServiceConfig
 
 GATEWAY_CPUS = 0.1
@@ -19,7 +18,7 @@ SPARE_REQUESTS = 8
 
 
 def build(args: dict[str, Any]) -> Application:
-    """Gateway and model deployments for one model version.
+    """Gateway and model deployments for one model version, or one index of neighbours.
 
     An alias is resolved here, once: replicas that start later load the same version, whatever the alias says then.
 
@@ -32,6 +31,10 @@ def build(args: dict[str, Any]) -> Application:
     """
     config = ServiceConfig.parse(args, path="serve arguments")
     card = resolve_model(config)
+    if card.is_index:
+        from protein2text_serve.neighbours_deployment import Neighbours as Replica
+    else:  # loads torch
+        from protein2text_serve.model_deployment import Model as Replica
     held = config.max_in_flight + SPARE_REQUESTS
     model = serve.deployment(
         autoscaling_config=AutoscalingConfig(
@@ -44,7 +47,7 @@ def build(args: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=30,
-    )(Model).bind(config, card)
+    )(Replica).bind(config, card)
     return serve.deployment(
         max_ongoing_requests=held,
         max_queued_requests=GATEWAY_QUEUE,

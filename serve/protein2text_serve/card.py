@@ -1,11 +1,12 @@
-"""Which model a service answers with: its address resolved once, its files checked against their manifest."""
+"""What a service answers with: its address resolved once, its files checked against their manifest."""
 
 import hashlib
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from protein2text.answerers import NEIGHBOURS, REGISTRY, index_folder, locate
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.encoders import reading_of
@@ -13,26 +14,23 @@ from protein2text.models.model_config import ModelConfig
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
-if TYPE_CHECKING:
-    from protein2text.registry import ModelVersion
-
-REGISTRY = "models:/"
+MODEL_NAME, INDEX_NAME = "protein2text", "neighbours"
+"""Names in answers of what has none in a registry and is given none."""
 
 
 def resolve_model(config: ServiceConfig) -> ModelCard:
-    """Pin what the configuration names: an alias becomes a version, a folder its weights' checksum.
+    """Pin what the configuration names: an alias becomes a version, a folder its weights' or index's checksum.
 
     Raises:
         ConfigError: a registry uri without a tracking uri, or of another form.
         CorruptCheckpoint: the folder differs from its manifest.
         MissingFile: no such folder, model, alias or version.
     """
-    if config.model.startswith(REGISTRY):
-        found = _from_registry(config.model, config)
-        folder, uri, name, version = found.folder, found.uri, found.name, found.version
-    else:
-        folder, name, version = Path(config.model).expanduser().resolve(), config.model_name, ""
-        uri = str(folder)
+    if (index := index_folder(config.model)) is not None:
+        return _index_card(index.resolve(), config)
+    folder, name, version, uri = locate(config.model, config.tracking_uri)
+    if version is None:
+        name = config.model_name or MODEL_NAME
     weights = weights_sum(verify_manifest(folder))
     path = folder / "config.json"
     model = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
@@ -40,8 +38,32 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     longest = min(config.max_residues, trained) if model.long_proteins == "refuse" else config.max_residues
     return ModelCard(
         uri, str(folder), name, version or weights[:12], weights, longest, trained, int(time.time()),
-        model.long_proteins,
+        model.long_proteins, context=_pinned_context(config),
     )  # fmt: skip
+
+
+def _index_card(folder: Path, config: ServiceConfig) -> ModelCard:
+    """An index of neighbours in place of a model: it reads every length, and takes no facts into a prompt."""
+    if config.context is not None:
+        message = "puts facts into the prompt of a model; an index of neighbours has none. Leave it out"
+        raise ConfigError("serve arguments", "context", message)
+    from protein2text.neighbours.index_folder import NeighbourIndex
+
+    index = NeighbourIndex.open(folder)
+    checksum = index.identity["manifest_sha256"]
+    return ModelCard(
+        f"{NEIGHBOURS}{folder}", str(folder), config.model_name or INDEX_NAME, checksum[:12], checksum,
+        config.max_residues, config.max_residues, int(time.time()), "exact", release=index.release,
+    )  # fmt: skip
+
+
+def _pinned_context(config: ServiceConfig) -> dict[str, Any] | None:
+    """Which index stands in the prompts, as answers name it."""
+    if config.context is None:
+        return None
+    from protein2text.neighbours.context import open_context
+
+    return open_context(config.context, config.context_tokens).identity
 
 
 def open_model(config: ServiceConfig, card: ModelCard) -> Path:
@@ -52,7 +74,7 @@ def open_model(config: ServiceConfig, card: ModelCard) -> Path:
     """
     folder = Path(card.folder)
     if card.uri.startswith(REGISTRY) and not folder.is_dir():
-        folder = _from_registry(card.uri, config).folder
+        folder = locate(card.uri, config.tracking_uri).folder
     found = weights_sum(verify_manifest(folder))
     if found != card.weights:
         problem = f"weights {found[:12]}, the service started with {card.weights[:12]}"
@@ -64,13 +86,3 @@ def weights_sum(manifest: dict[str, Any]) -> str:
     """SHA-256 over names and checksums of a model's files, among them the list of its bases' checksums."""
     sums = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
-
-
-def _from_registry(uri: str, config: ServiceConfig) -> "ModelVersion":
-    """What a ``models:/`` address means now; MLflow is loaded only here."""
-    if config.tracking_uri is None:
-        message = f"{uri} needs the registry's database, such as sqlite:////data/mlflow.db"
-        raise ConfigError("serve arguments", "tracking_uri", message)
-    from protein2text.registry import resolve
-
-    return resolve(uri, config.tracking_uri)

@@ -71,7 +71,7 @@ def create_app(config: ServiceConfig, card: ModelCard, model: Answerer) -> FastA
             assert last.finish is not None, "an answer has ended"
             counts = protocol.usage(last.num_prompt_tokens, last.num_tokens)
             body = protocol.completion(question.id, created, card.name, last.text, last.finish, counts)
-            return JSONResponse({**body, "protein2text": question.extras(card)})
+            return JSONResponse({**body, "protein2text": question.extras(card, last.details)})
         pieces = model.stream(question)
         first = await anext(pieces)  # a refusal still gets its own status
         events = _events(question, card, created, first, pieces, request.stream_options.include_usage)
@@ -88,7 +88,7 @@ async def _events(
     rest: AsyncIterator[Piece],
     include_usage: bool,
 ) -> AsyncIterator[str]:
-    """Server-sent events of one answer: role and provenance, text, the reason of its end, ``[DONE]``."""
+    """Server-sent events of one answer: role and provenance, text, the reason of its end with its facts, ``[DONE]``."""
     opening = protocol.chunk(question.id, created, card.name, {"role": "assistant", "content": ""})
     yield _event({**opening, "protein2text": question.extras(card)})
     last = first
@@ -99,7 +99,8 @@ async def _events(
     except Refused as refused:  # the status is sent already, so the error is an event and [DONE] stays away
         yield _event(refused.body())
         return
-    yield _event(protocol.chunk(question.id, created, card.name, {}, last.finish))
+    ending = protocol.chunk(question.id, created, card.name, {}, last.finish)
+    yield _event({**ending, "protein2text": question.extras(card, last.details)} if last.details else ending)
     if include_usage:
         counts = protocol.usage(last.num_prompt_tokens, last.num_tokens)
         closing = protocol.chunk(question.id, created, card.name, {})

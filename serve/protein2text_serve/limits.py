@@ -1,6 +1,7 @@
 """From a well-formed request to a question for the model, or a refusal that names the limit."""
 
 import secrets
+from typing import Any
 
 from protein2text.errors import RecordError
 from protein2text.models.chat import PLACEHOLDER, question_messages
@@ -20,25 +21,26 @@ def accept(request: ChatRequest, id: str, config: ServiceConfig, card: ModelCard
     if request.model not in (None, card.name, f"{card.name}:{card.version}"):
         message = f"model {request.model!r} is not served here; {card.name!r} is. See /v1/models."
         raise Refused(404, message, param="model", code="model_not_found")
+    if card.is_index:
+        _without_decoding(request)
     settings = _settings(request, config)
     _one_turn(request.messages)
     proteins, text = _content(request.messages[0], config, card)
-    described = [
-        {
-            "accession": protein.accession,
-            "sequence_sha256": protein.checksum,
-            "num_residues": len(protein),
-            "beyond_training_length": card.reading().beyond_training(len(protein)),
-            "read_as": card.reading().used(len(protein)),
-        }
-        for protein in proteins
-    ]
-    provenance = {
-        "proteins": described,
-        "beyond_training_length": any(protein["beyond_training_length"] for protein in described),
-    }
+    provenance: dict[str, Any] = {"proteins": [card.describe_protein(protein) for protein in proteins]}
+    if not card.is_index:
+        provenance["beyond_training_length"] = any(
+            protein["beyond_training_length"] for protein in provenance["proteins"]
+        )
     messages = question_messages(text, len(proteins))
     return Question(id, messages, [protein.sequence for protein in proteins], provenance, settings)
+
+
+def _without_decoding(request: ChatRequest) -> None:
+    """An index quotes what its entries say: what would change a decoded answer is refused, never ignored in silence."""
+    for name in ("max_tokens", "max_completion_tokens", "temperature"):
+        if value := getattr(request, name):
+            limit = "nothing: an index of neighbours answers, which quotes records and decodes no tokens"
+            raise _outside(name, value, limit, "Leave it out.")
 
 
 def _settings(request: ChatRequest, config: ServiceConfig) -> Settings:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from protein2text.models.long_proteins import LongProteins, Reading
+from protein2text.proteins import Protein
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class ModelCard:
     """Unix time at which the service resolved the model."""
     long_proteins: LongProteins = "auto"
     """How the model reads proteins above that length."""
+    release: str | None = None
+    """Of an index of neighbours, which answers in place of a model; None where a model does."""
+    context: dict[str, Any] | None = None
+    """Which index gives facts to a model's prompts, and how many tokens at most."""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether an index of neighbours answers."""
+        return self.release is not None
 
     def reading(self) -> Reading:
         """The model's own, as far as lengths go."""
@@ -32,7 +42,23 @@ class ModelCard:
 
     def describe(self) -> dict[str, Any]:
         """As it stands in answers and in ``/v1/models``."""
-        return {"name": self.name, "version": self.version, "weights_sha256": self.weights}
+        named = {"name": self.name, "version": self.version}
+        if self.is_index:
+            return {**named, "index_sha256": self.weights, "release": self.release}
+        return {**named, "weights_sha256": self.weights, **({"context": self.context} if self.context else {})}
+
+    def describe_protein(self, protein: Protein) -> dict[str, Any]:
+        """How it reads a protein, as it stands in answers."""
+        known = {
+            "accession": protein.accession,
+            "sequence_sha256": protein.checksum,
+            "num_residues": len(protein),
+        }
+        if self.is_index:
+            return known
+        reading, length = self.reading(), len(protein)
+        beyond = reading.beyond_training(length)
+        return {**known, "beyond_training_length": beyond, "read_as": reading.used(length)}
 
 
 @dataclass(frozen=True)
@@ -58,9 +84,10 @@ class Question:
     """What the answer says about the proteins, filled by the gateway."""
     settings: Settings
 
-    def extras(self, card: ModelCard) -> dict[str, Any]:
-        """The ``protein2text`` object of an answer."""
-        return {**card.describe(), **self.provenance, "decoding": asdict(self.settings)}
+    def extras(self, card: ModelCard, details: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The ``protein2text`` object of an answer, with what the answerer itself says of it."""
+        decoding = {} if card.is_index else {"decoding": asdict(self.settings)}
+        return {**card.describe(), **self.provenance, **decoding, **(details or {})}
 
 
 @dataclass(frozen=True)
@@ -71,3 +98,5 @@ class Piece:
     finish: str | None = None
     num_prompt_tokens: int = 0
     num_tokens: int = 0
+    details: dict[str, Any] | None = None
+    """With the last part: facts and sources, as ``Reply.details``."""

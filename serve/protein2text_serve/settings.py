@@ -12,11 +12,15 @@ class ServiceConfig(Config):
     """The arguments of ``protein2text_serve.app:build``, on the command line or in a Serve config file."""
 
     model: str
-    """A model folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` in the registry."""
+    """A model folder, ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` in the registry, or ``neighbours:DIR``."""
     tracking_uri: str | None = None
     """Registry database, such as ``sqlite:////data/mlflow.db``; needed for a ``models:/`` uri."""
-    model_name: str = "protein2text"
-    """Name of the model in answers when ``model`` is a folder; a registered model keeps its own."""
+    model_name: str | None = None
+    """Name in answers when ``model`` is a folder or an index; a registered model keeps its own."""
+    context: str | None = None
+    """``neighbours:DIR``: an index whose facts stand in a model's prompts."""
+    context_tokens: int = Field(512, gt=0)
+    """Most tokens that these facts take of a prompt."""
     allowed_hosts: tuple[str, ...] = LOOPBACK
     """Host headers that are answered; this stops a web page from reaching the service by DNS rebinding."""
 
@@ -34,7 +38,7 @@ class ServiceConfig(Config):
     """Requests one gateway holds at once; the next is answered 429 with Retry-After."""
 
     batch_size: int = Field(8, gt=0)
-    """Most requests decoded together by one replica."""
+    """Most requests that one replica decodes, or looks up, together."""
     batch_wait_s: float = Field(0.01, ge=0)
     """How long the first request of a batch waits for company."""
     min_replicas: int = Field(1, ge=0)

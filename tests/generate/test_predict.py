@@ -190,7 +190,12 @@ def test_a_finished_run_is_not_run_again(model_folder: Path, tmp_path: Path) -> 
     predict(source, model_folder, tmp_path / "out.jsonl", GREEDY)
     before = (tmp_path / "out.jsonl").read_bytes()
     again = predict(source, model_folder, tmp_path / "out.jsonl", GREEDY.model_copy(update={"batch_tokens": 9}))
-    assert (again.answered, again.already_answered, again.work["forward_passes"], again.work["proteins_encoded"]) == (0, 8, 0, 0)
+    assert (again.answered, again.already_answered, again.work["forward_passes"], again.work["proteins_encoded"]) == (
+        0,
+        8,
+        0,
+        0,
+    )
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 

@@ -1,26 +1,29 @@
 """A model behind the interface of answerers: the one place that puts model, engine and bounds together."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from protein2text.answerers import AnswerConfig, Query, Reply
-from protein2text.errors import AnsweringFailed, ConfigError
+from protein2text.errors import AnsweringFailed, ConfigError, RecordError
 from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, context_window, require_room
 from protein2text.generate.engine import Answer, EngineFailed
 from protein2text.generate.seeds import record_seed
 from protein2text.generate.transformers_engine import TransformersEngine
-from protein2text.models.chat import encode_prompt
+from protein2text.models.chat import encode_prompt, question_messages
 from protein2text.models.checkpoints import MANIFEST, sha256_of
 from protein2text.models.generation import Decoding
 from protein2text.models.long_proteins import Reading
 from protein2text.models.protein_to_text import ProteinToText
-from protein2text.proteins import Protein
+from protein2text.neighbours.context import Context, open_context, put_before_question
 
 CPU_RESIDUES = 2048
 """Residues of one forward of the encoder on a CPU: more leave its cache and are slower (``benchmarks/predict.py``)."""
+LOOKED_UP_AT_ONCE = 1000
+"""Questions whose proteins are searched in an index together, and whose facts are in memory at once."""
 
 
 def open_model(folder: Path, config: AnswerConfig) -> "ModelAnswerer":
@@ -48,6 +51,7 @@ class ModelAnswerer:
         self._model, self._config = model, config
         self.identity = identity
         self.decoding = resolved(model, config)
+        self._context = open_context(config.context, config.context_tokens) if config.context else None
         num_residues = config.batch_residues or (
             config.batch_tokens if model.device.type == "cuda" else min(config.batch_tokens, CPU_RESIDUES)
         )
@@ -56,7 +60,8 @@ class ModelAnswerer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"compat": self._config.compat, "decoding": self.decoding.model_dump(mode="json")}
+        context = {} if self._context is None else {"context": self._context.identity}
+        return {"compat": self._config.compat, "decoding": self.decoding.model_dump(mode="json"), **context}
 
     @property
     def reading(self) -> Reading:
@@ -67,13 +72,32 @@ class ModelAnswerer:
         require_room(self._model, self._inquiry(query), query.key)
 
     def answer(self, queries: Sequence[Query]) -> Iterator[list[Reply]]:
-        """See ``Answerer``."""
-        asked = {query.id: query for query in queries}
+        """See ``Answerer``. With facts in the prompt, so many questions at a time as are looked up together."""
+        step = max(len(queries), 1) if self._context is None else LOOKED_UP_AT_ONCE
         try:
-            for answers in self._batches.answer([self._inquiry(query) for query in queries]):
-                yield [self._reply(asked[answer.id], answer) for answer in answers]
+            for begin in range(0, len(queries), step):
+                yield from self._answer(queries[begin : begin + step])
         except (EngineFailed, torch.OutOfMemoryError) as error:
             raise AnsweringFailed(str(self.identity["name"]), str(error)) from error
+
+    def _answer(self, queries: Sequence[Query]) -> Iterator[list[Reply]]:
+        asked = {query.id: query for query in queries}
+        contexts = self._contexts(queries)
+        texts = {id: context.text for id, context in contexts.items()}
+        inquiries = [self._inquiry(query, texts.get(query.id, "")) for query in queries]
+        for answers in self._batches.answer(inquiries):
+            yield [self._reply(asked[answer.id], answer, contexts.get(answer.id)) for answer in answers]
+
+    def _contexts(self, queries: Sequence[Query]) -> dict[str, Context]:
+        """What stands in each prompt, by the query's id; nothing where no index was named."""
+        if self._context is None:
+            return {}
+        return {
+            query.id: self._context.lay_out(
+                facts, len(query.proteins), self._model.tokenizer, partial(self._fits, query)
+            )
+            for query, facts in zip(queries, self._context.about(queries), strict=True)
+        }
 
     def work(self) -> dict[str, float]:
         """See ``Answerer``."""
@@ -86,16 +110,26 @@ class ModelAnswerer:
             "padded_to_useful": round(stats.num_padded / max(stats.num_cached, 1), 4),
         }
 
-    def _inquiry(self, query: Query) -> Inquiry:
+    def _fits(self, query: Query, text: str) -> bool:
+        """Whether the decoder has room for a text before the question."""
+        try:
+            require_room(self._model, self._inquiry(query, text), query.key)
+        except RecordError:
+            return False
+        return True
+
+    def _inquiry(self, query: Query, context: str = "") -> Inquiry:
         decoding = self.decoding.model_copy(update={"seed": record_seed(self.decoding.seed, query.key)})
-        return Inquiry(query.id, self._encode(query), tuple(map(_sequence, query.proteins)), decoding)
+        sequences = tuple(protein.sequence for protein in query.proteins)
+        return Inquiry(query.id, self._encode(query, context), sequences, decoding)
 
-    def _encode(self, query: Query) -> list[int]:
-        if query.messages is None:
+    def _encode(self, query: Query, context: str) -> list[int]:
+        if self._model.compat:
             return self._model.encode_question(query.question, len(query.proteins))
-        return encode_prompt(self._model.tokenizer, query.messages)
+        messages = query.messages or question_messages(query.question, len(query.proteins))
+        return encode_prompt(self._model.tokenizer, put_before_question(messages, context) if context else messages)
 
-    def _reply(self, query: Query, answer: Answer) -> Reply:
+    def _reply(self, query: Query, answer: Answer, context: Context | None) -> Reply:
         lengths = [len(protein) for protein in query.proteins]
         details = {
             "read_as": [self.reading.used(length) for length in lengths],
@@ -103,7 +137,10 @@ class ModelAnswerer:
             "finish": answer.finish,
             "record_seed": record_seed(self.decoding.seed, query.key),
         }
-        return Reply(query.id, self._model.decoder.text_of(answer.ids), details)
+        text = self._model.decoder.text_of(answer.ids)
+        if context is not None:
+            details["context"] = context.as_dict(text)
+        return Reply(query.id, text, details)
 
 
 def resolved(model: ProteinToText, config: AnswerConfig) -> Decoding:
@@ -123,7 +160,3 @@ def resolved(model: ProteinToText, config: AnswerConfig) -> Decoding:
         )
         raise ConfigError("decoding", "max_new_tokens", message)
     return decoding
-
-
-def _sequence(protein: Protein) -> str:
-    return protein.sequence

@@ -79,9 +79,7 @@ def predict(
     return predict_with(open_answerer(str(model), config, tracking_uri=tracking_uri), source, output, on_event=on_event)
 
 
-def predict_with(
-    answerer: Answerer, source: Path, output: Path, *, on_event: OnEvent | None = None
-) -> PredictSummary:
+def predict_with(answerer: Answerer, source: Path, output: Path, *, on_event: OnEvent | None = None) -> PredictSummary:
     """The same with an answerer that is open already."""
     if source.exists() and output.exists() and output.samefile(source):
         raise ConfigError(str(output), "output", "is the file of questions itself; name another file for the answers")
@@ -141,7 +139,8 @@ def _row(question: Question, reply: Reply, fixed: dict[str, Any]) -> dict[str, A
         "entry": question.entry,
         "accessions": [protein.accession for protein in question.proteins],
         "sequence_sha256": [protein.checksum for protein in question.proteins],
-        **{**fixed, **reply.details},
+        **fixed,
+        **reply.details,
     }
 
 

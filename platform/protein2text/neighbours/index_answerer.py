@@ -1,7 +1,6 @@
 """An index of neighbours behind the interface of answerers. It loads no torch."""
 
 from collections.abc import Iterator, Sequence
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +45,17 @@ class IndexAnswerer:
 
     def answer(self, queries: Sequence[Query]) -> Iterator[list[Reply]]:
         """See ``Answerer``; questions about one protein share a search."""
-        for chosen in batched(sorted(queries, key=_proteins), QUERIES_AT_ONCE):
+        ordered = sorted(queries, key=_sequences)
+        for begin in range(0, len(ordered), QUERIES_AT_ONCE):
+            chosen = ordered[begin : begin + QUERIES_AT_ONCE]
             asked = [query for query in chosen if query.proteins]
             without = {number: query.without for number, query in enumerate(asked) if query.without}
             answers = self._neighbours.answer([(query.question, query.proteins) for query in asked], without=without)
             self._num_searches += bool(asked)
             replies = [Reply(query.id, NO_PROTEIN, self._refusal()) for query in chosen if not query.proteins]
             for query, answer in zip(asked, answers, strict=True):
-                told = answer.as_dict()
                 self._num_answered += answer.status == "answered"
-                replies.append(Reply(query.id, str(told.pop("text")), {"neighbours": told}))
+                replies.append(Reply(query.id, answer.text, {"neighbours": answer.as_dict()}))
             yield replies
 
     def work(self) -> dict[str, float]:
@@ -63,9 +63,9 @@ class IndexAnswerer:
         return {"searches": self._num_searches, "with_an_answer": self._num_answered}
 
     def _refusal(self) -> dict[str, Any]:
-        told = {"status": "no_protein", "release": self.index.release, "facts": [], "domain_hits": []}
+        told = {"status": "no_protein", "release": self.index.release, "facts": [], "domain_hits": [], "notes": []}
         return {"neighbours": told}
 
 
-def _proteins(query: Query) -> list[str]:
+def _sequences(query: Query) -> list[str]:
     return [protein.sequence for protein in query.proteins]
