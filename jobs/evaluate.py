@@ -1,4 +1,4 @@
-"""Judge a model on its run's test split, beside its controls and baselines, as a Ray job.
+"""Judge a model, or an index of neighbours, on a run's test split, beside its controls and baselines, as a Ray job.
 
     ray job submit --working-dir . -- python jobs/evaluate.py RUN --model MODEL --output DIR
 
@@ -8,6 +8,7 @@ A submitted job runs in a copy of the checkout that Ray deletes later, so the pa
 import argparse
 
 import _bootstrap
+from protein2text.answerers import index_folder
 from protein2text.config import load_run
 from protein2text.evaluate.run import evaluate
 
@@ -16,13 +17,14 @@ def main() -> None:
     """Evaluate and print where the report lies and what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run's YAML file or a preset's name")
-    parser.add_argument("--model", help="model folder or models:/NAME@ALIAS; by default the run's own")
+    parser.add_argument("--model", help="model folder, models:/NAME@ALIAS or neighbours:DIR; by default the run's own")
     parser.add_argument("--output", help="folder of the report; by default the run's own")
     arguments = parser.parse_args()
     config = load_run(arguments.run)
     model = arguments.model or str(config.folder / "instruction" / "model")
     actors = config.evaluation
-    with _bootstrap.cluster(actors.num_actors * actors.cpus_per_actor):
+    num_actors = actors.num_actors if index_folder(model) is None else 0
+    with _bootstrap.cluster(num_actors * actors.cpus_per_actor):
         _bootstrap.print_result(evaluate(model, config, arguments.output))
 
 

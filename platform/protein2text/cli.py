@@ -6,7 +6,7 @@ Every command imports what it needs when it runs, so that ``--help`` answers at 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -283,7 +283,7 @@ def serve(
 
     with quiet_libraries():
         given = {"context": context, "context_tokens": context_tokens}
-        settings = {name: value for name, value in given.items() if value is not None}
+        settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         service = start(model, tracking_uri=tracking_uri or None, host=host, port=port, **settings)
     typer.echo(f"serving {model} at {service.url}; stop with Ctrl-C", err=True)
     typer.echo(service.url)

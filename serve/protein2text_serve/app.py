@@ -8,6 +8,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from protein2text_serve.card import resolve_model
 from protein2text_serve.gateway_deployment import Gateway
+from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
 GATEWAY_CPUS = 0.1
@@ -31,10 +32,6 @@ def build(args: dict[str, Any]) -> Application:
     """
     config = ServiceConfig.parse(args, path="serve arguments")
     card = resolve_model(config)
-    if card.is_index:
-        from protein2text_serve.neighbours_deployment import Neighbours as Replica
-    else:  # loads torch
-        from protein2text_serve.model_deployment import Model as Replica
     held = config.max_in_flight + SPARE_REQUESTS
     model = serve.deployment(
         autoscaling_config=AutoscalingConfig(
@@ -47,10 +44,21 @@ def build(args: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=30,
-    )(Replica).bind(config, card)
+    )(_replica(card)).bind(config, card)
     return serve.deployment(
         max_ongoing_requests=held,
         max_queued_requests=GATEWAY_QUEUE,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         ray_actor_options={"num_cpus": GATEWAY_CPUS},
     )(Gateway).bind(config, card, model)
+
+
+def _replica(card: ModelCard) -> type:
+    """What answers; only a model loads torch."""
+    if card.is_index:
+        from protein2text_serve.neighbours_deployment import Neighbours
+
+        return Neighbours
+    from protein2text_serve.model_deployment import Model
+
+    return Model

@@ -42,7 +42,7 @@ class EvaluationConfig(Config):
     """Residues that the encoder reads at once."""
 
     num_actors: int = Field(default=1, ge=0)
-    """Ray actors, each holding the model once; 0 answers in this process."""
+    """Ray actors, each holding the model once; 0 answers in this process, as an index of neighbours always does."""
 
     cpus_per_actor: float = Field(default=1.0, gt=0)
     """CPUs that Ray reserves for one actor."""

@@ -97,7 +97,7 @@ class ContextIndex:
     def __init__(self, index: NeighbourIndex, max_tokens: int) -> None:
         self._neighbours = NeighbourAnswerer(index)
         self.max_tokens = max_tokens
-        self.identity = {**index.identity, "release": index.release, "max_tokens": max_tokens}
+        self.identity: dict[str, Any] = {**index.identity, "release": index.release, "max_tokens": max_tokens}
         self._release = index.release
 
     def about(self, queries: Sequence[Query]) -> list[list[ContextFact]]:
