@@ -84,15 +84,16 @@ def test_what_is_asked_then_experiments_then_near_ones_come_first() -> None:
         context_fact("E", "function", "f", identity=0.9, eco=()),
         context_fact("F", "function", "f", identity=0.99, eco=SIMILARITY),
     ]
-    assert sorted(reversed(strong), key=lambda fact: fact.weakness) == strong
+    mixed = [strong[place] for place in (5, 2, 0, 4, 1, 3)]
+    assert sorted(mixed, key=lambda fact: fact.weakness) == strong
 
 
 def test_a_line_says_accession_identity_evidence_and_contradiction() -> None:
     one = context_fact("P12345", "ec", "3.2.1.4", identity=0.874, contradicts=("3.2.1.8",))
     other = context_fact("Q9XYZ1", "ec", "3.2.1.8", identity=0.41, eco=SIMILARITY, contradicts=("3.2.1.4",), protein=2)
     lines = lay_out([one, other], 10**6, num_proteins=2).text.splitlines()
-    assert lines[1] == "- protein 1, ec: 3.2.1.4 [P12345] (87% identical, experimental, contradicted by 3.2.1.8)"
-    assert lines[2] == "- protein 2, ec: 3.2.1.8 [Q9XYZ1] (41% identical, transferred, contradicted by 3.2.1.4)"
+    assert lines[1] == "- protein 1, ec: 3.2.1.4 [P12345] (87 % identical, experimental, contradicted by 3.2.1.8)"
+    assert lines[2] == "- protein 2, ec: 3.2.1.8 [Q9XYZ1] (41 % identical, transferred, contradicted by 3.2.1.4)"
     assert "2026_01" in lines[0]
     assert "[P12345]" in lines[3]
     assert lay_out([one], 10**6).text.splitlines()[1].startswith("- ec: 3.2.1.4 [P12345]")
@@ -108,16 +109,15 @@ def test_no_words_of_a_fact_steer_the_decoder(num_proteins: int) -> None:
     facts = [context_fact("P12345", "function", nasty, contradicts=(nasty,))]
     context = lay_out(facts, 10**6, num_proteins)
     messages = question_messages("What does it bind?", num_proteins)
-    plain, with_facts = (
-        encode_prompt(tokenizer, turns) for turns in (messages, put_before_question(messages, context.text))
-    )
+    plain = encode_prompt(tokenizer, messages)
+    with_facts = encode_prompt(tokenizer, put_before_question(messages, context.text))
     special = {*tokenizer.all_special_ids, PROTEIN_ID}
     assert [id for id in with_facts if id in special] == [id for id in plain if id in special]
     assert with_facts.count(PROTEIN_ID) == num_proteins
     text = tokenizer.decode([id for id in with_facts if id not in special])
     assert "<|eot_id|>" in text
     assert "[P12345]" in text
-    assert len(context.text.splitlines()) == 3
+    assert len(context.text.splitlines()) == 4, "a header, the fact, the instruction and a blank line"
 
 
 def test_facts_stand_between_the_proteins_and_the_question() -> None:

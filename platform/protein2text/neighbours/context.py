@@ -46,7 +46,7 @@ class ContextFact:
     def line(self, num_proteins: int) -> str:
         """As the prompt has it."""
         about = f"protein {self.protein}, " if num_proteins > 1 else ""
-        notes = [f"{self.source.homologue.identity:.0%} identical", self.source.evidence]
+        notes = [f"{self.source.homologue.identity * 100:.0f} % identical", self.source.evidence]
         notes += [f"contradicted by {_plain(value)}" for value in self.cited.contradicts]
         kind, accession = self.cited.fact.kind.replace("_", " "), self.source.entry.accession
         return f"- {about}{kind}: {_plain(self.cited.fact.value)} [{accession}] ({', '.join(notes)})"
