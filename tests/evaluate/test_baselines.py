@@ -1,14 +1,14 @@
 import random
 
-from protein2text.evaluate.baselines import NeighborCopy, OtherText, Prior, medoid
+from protein2text.evaluate.baselines import NeighbourCopy, OtherText, Prior, medoid
 from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
-from protein2text.evaluate.neighbors import Neighbor, nearest
+from protein2text.evaluate.neighbours import Neighbour, nearest
 from protein2text.proteins import Protein
 from tests.evaluate.conftest import World, make_item
 
 
-def test_the_nearest_neighbor_is_the_sequence_it_was_mutated_from(world: World) -> None:
+def test_the_nearest_neighbour_is_the_sequence_it_was_mutated_from(world: World) -> None:
     queries = [item.proteins[0].sequence for item in world.corpus.test]
     targets = [item.proteins[0].sequence for item in world.corpus.train]
     found = nearest(queries, targets)
@@ -30,14 +30,14 @@ def test_copying_takes_the_nearest_record_of_the_same_question() -> None:
         single("B1", "binds", "Which ligand?", "It binds zinc."),
         single("B2", "location", "Where?", "In the nucleus."),
     ]
-    near = {"SEQT": [Neighbor("SEQB", 0.6), Neighbor("SEQA", 0.4)]}
-    copier = NeighborCopy(train, near)
+    near = {"SEQT": [Neighbour("SEQB", 0.6), Neighbour("SEQA", 0.4)]}
+    copier = NeighbourCopy(train, near)
     facts = ("binds=heme",)
     assert copier.answer(single("T", "binds", "What does it bind?", "?", facts)) == "It binds zinc."
     assert copier.answer(single("T", "location", "Where?", "?", facts)) == "In the nucleus."
     assert copier.answer(single("T", "process", "Why?", "?", facts)) == "For growth."
     assert copier.answer(single("T", "kind", "What is it?", "?", facts)) is None
-    assert NeighborCopy(train, {}).answer(single("T", "binds", "What?", "?", facts)) is None
+    assert NeighbourCopy(train, {}).answer(single("T", "binds", "What?", "?", facts)) is None
 
 
 def test_free_text_is_copied_from_the_nearest_protein_whatever_it_answers() -> None:
@@ -46,7 +46,7 @@ def test_free_text_is_copied_from_the_nearest_protein_whatever_it_answers() -> N
         single("B1", "function", "What does it do?", "a same kind"),
         single("B2", "description", "Describe it.", "another kind"),
     ]
-    copier = NeighborCopy(train, {"SEQT": [Neighbor("SEQB", 0.6), Neighbor("SEQA", 0.4)]})
+    copier = NeighbourCopy(train, {"SEQT": [Neighbour("SEQB", 0.6), Neighbour("SEQA", 0.4)]})
     assert copier.answer(single("T", "function", "Its function?", "?")) == "a same kind"
     assert copier.answer(single("T", "description", "Describe it.", "?")) == "another kind"
     assert copier.answer(single("T", "why", "Why?", "?")) in {"a same kind", "another kind"}
@@ -57,7 +57,7 @@ def test_a_yes_is_copied_only_from_the_same_wording() -> None:
         single("A1", "yes_no", "Does it bind zinc?", "Yes, it binds zinc.", ("yes_no=yes",)),
         single("B1", "yes_no", "Does it bind ATP?", "No, it binds zinc.", ("yes_no=no",)),
     ]
-    copier = NeighborCopy(train, {"SEQT": [Neighbor("SEQB", 0.6), Neighbor("SEQA", 0.4)]})
+    copier = NeighbourCopy(train, {"SEQT": [Neighbour("SEQB", 0.6), Neighbour("SEQA", 0.4)]})
     assert copier.answer(single("T", "yes_no", "Does it bind zinc?", "Yes.", ("yes_no=yes",))) == "Yes, it binds zinc."
     assert copier.answer(single("T", "yes_no", "Does it bind heme?", "Yes.", ("yes_no=yes",))) is None
 
@@ -67,8 +67,8 @@ def test_a_pair_is_copied_from_the_nearest_pair_in_either_order() -> None:
         return make_item(name, (Protein("P", first), Protein("Q", second)), "Same?", gold, kind="pair")
 
     train = [pair("one", "AA", "CC", "far"), pair("two", "DD", "AA", "near"), pair("three", "DD", "EE", "half")]
-    hits = {"TT": [Neighbor("AA", 0.9)], "SS": [Neighbor("DD", 0.9), Neighbor("CC", 0.5)]}
-    assert NeighborCopy(train, hits).answer(pair("test", "TT", "SS", "?")) == "near"
+    hits = {"TT": [Neighbour("AA", 0.9)], "SS": [Neighbour("DD", 0.9), Neighbour("CC", 0.5)]}
+    assert NeighbourCopy(train, hits).answer(pair("test", "TT", "SS", "?")) == "near"
 
 
 def test_the_prior_is_the_most_frequent_assertion_in_its_most_frequent_words() -> None:

@@ -66,10 +66,10 @@ def test_a_reader_reads(world: World) -> None:
 
 def test_baselines_score_what_the_world_was_built_for(world: World) -> None:
     judgment = judged(world.corpus, guesser)
-    assert mean(judgment, "neighbor", "facts") == 0.5  # the place of its relative is right, the ligand never
+    assert mean(judgment, "neighbour", "facts") == 0.5  # the place of its relative is right, the ligand never
     assert mean(judgment, "prior", "facts") == pytest.approx((1 / 4 + 1 / 3) / 2)
     assert 0.1 < mean(judgment, "random", "facts") < 0.5
-    row = next(row for row in judgment.rows if row.name == "neighbor")
+    row = next(row for row in judgment.rows if row.name == "neighbour")
     assert row.num_fallback == sum(item.kind == "yes_no" for item in world.corpus.test) - shared_wording(world)
 
 

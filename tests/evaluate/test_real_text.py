@@ -11,7 +11,7 @@ import pytest
 
 from protein2text.evaluate.baselines import medoid
 from protein2text.evaluate.metrics import bleu, rouge_l
-from protein2text.evaluate.neighbors import Neighbor, nearest
+from protein2text.evaluate.neighbours import Neighbour, nearest
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Answers:
     golds: list[str]
 
     @cached_property
-    def neighbors(self) -> dict[str, list[Neighbor]]:
+    def neighbours(self) -> dict[str, list[Neighbour]]:
         """Neighbours of each sequence, itself among them; the search takes a while."""
         return nearest(self.sequences, self.sequences)
 
@@ -30,9 +30,9 @@ class Answers:
         """Other entries that are neighbours under an identity, the nearest first."""
         same = [other for other, text in enumerate(self.sequences) if text == self.sequences[entry] and other != entry]
         found = same if below > 1 else []
-        for neighbor in self.neighbors[self.sequences[entry]]:
-            if neighbor.sequence != self.sequences[entry] and neighbor.identity < below:
-                found.append(self.sequences.index(neighbor.sequence))
+        for neighbour in self.neighbours[self.sequences[entry]]:
+            if neighbour.sequence != self.sequences[entry] and neighbour.identity < below:
+                found.append(self.sequences.index(neighbour.sequence))
         return found
 
     def scores(self, copied: list[str]) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def test_a_constant_medoid_scores_what_it_is_known_to(answers: Answers) -> None:
 
 
 @pytest.mark.slow
-def test_copying_the_nearest_neighbor_scores_what_it_is_known_to(answers: Answers) -> None:
+def test_copying_the_nearest_neighbour_scores_what_it_is_known_to(answers: Answers) -> None:
     rouge, four_grams = answers.scores(answers.nearest())
     assert rouge == pytest.approx(0.377, abs=0.01)
     assert four_grams == pytest.approx(28.6, abs=2.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from protein2text.evaluate.items import Item
 from protein2text.evaluate.metrics import rouge_l
-from protein2text.evaluate.neighbors import Neighbor
+from protein2text.evaluate.neighbours import Neighbour
 
 MEDOID_SAMPLE = 300
 """Training answers compared with each other to find the most central text."""
@@ -59,7 +59,7 @@ def medoid(texts: Sequence[str], rng: random.Random) -> str:
     return max(zip(sums, sample, strict=True))[1]
 
 
-class NeighborCopy:
+class NeighbourCopy:
     """Copies the answer of the training record whose proteins are the nearest, among records of the same question.
 
     Same means: of the same kind where gold facts are known; of the same wording for a yes or no, which means nothing
@@ -67,8 +67,8 @@ class NeighborCopy:
     For two proteins both of a training pair must be neighbours; the pair with the smallest sum of ranks is copied.
     """
 
-    def __init__(self, train: Sequence[Item], neighbors: dict[str, list[Neighbor]]) -> None:
-        self._neighbors = neighbors
+    def __init__(self, train: Sequence[Item], neighbours: dict[str, list[Neighbour]]) -> None:
+        self._neighbours = neighbours
         self._records: dict[int, dict[tuple[str, ...], list[Item]]] = defaultdict(lambda: defaultdict(list))
         for item in train:
             sequences = tuple(sorted(protein.sequence for protein in item.proteins))
@@ -86,7 +86,7 @@ class NeighborCopy:
     def _ranked(self, item: Item, records: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Training sequences (or pairs of them) near the item's, the nearest first."""
         ranks = [
-            {neighbor.sequence: rank for rank, neighbor in enumerate(self._neighbors.get(protein.sequence, ()))}
+            {neighbour.sequence: rank for rank, neighbour in enumerate(self._neighbours.get(protein.sequence, ()))}
             for protein in item.proteins
         ]
         if len(ranks) == 1:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protein2text.evaluate.baselines import NeighborCopy, OtherText, Prior
+from protein2text.evaluate.baselines import NeighbourCopy, OtherText, Prior
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.groups import GROUPINGS, build_groups
 from protein2text.evaluate.items import Corpus
-from protein2text.evaluate.neighbors import nearest
+from protein2text.evaluate.neighbours import nearest
 from protein2text.evaluate.scores import LABELS, Answers, Matrix, Row, Statistics, build_rows, primary_metric, score
 from protein2text.evaluate.verdict import Verdict
 
@@ -30,17 +30,17 @@ class Judgment:
 def baseline_answers(corpus: Corpus, config: EvaluationConfig) -> tuple[dict[str, Answers], int]:
     """Answers of the rows that need no model, and how many neighbour answers had to be the typical one."""
     prior, other = Prior(corpus.train, config.seed), OtherText(corpus.train, config.seed)
-    neighbors = nearest(
+    neighbours = nearest(
         (protein.sequence for item in corpus.test for protein in item.proteins),
         (protein.sequence for item in corpus.train for protein in item.proteins),
     )
-    copier = NeighborCopy(corpus.train, neighbors)
+    copier = NeighbourCopy(corpus.train, neighbours)
     copies = {item.item_id: copier.answer(item) for item in corpus.test}
     typical = {item.item_id: prior.answer(item) for item in corpus.test}
     drawn = {item.item_id: other.answer(item) for item in corpus.test}
     num_fallback = sum(text is None for text in copies.values())
     return {
-        "neighbor": {item_id: typical[item_id] if text is None else text for item_id, text in copies.items()},
+        "neighbour": {item_id: typical[item_id] if text is None else text for item_id, text in copies.items()},
         "prior": typical,
         "random": {item_id: text for item_id, text in drawn.items() if text is not None},
     }, num_fallback
@@ -67,7 +67,7 @@ def judge_answers(corpus: Corpus, model_answers: Mapping[str, Answers], config: 
     answers = {name: dict({**model_answers, **baselines}.get(name, {})) for name in LABELS}
     matrices = {name: score(items, given, corpus.vocabulary) for name, given in answers.items()}
     statistics = Statistics.of(items, config)
-    rows = build_rows(items, answers, matrices, statistics, {"neighbor": num_fallback})
+    rows = build_rows(items, answers, matrices, statistics, {"neighbour": num_fallback})
     primary = primary_metric(items)
     difference = next(row.difference for row in rows if row.name == "swapped")
     assert difference is not None, "only the true row has no difference"

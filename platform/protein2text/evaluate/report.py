@@ -22,7 +22,7 @@ from protein2text.evaluate.scores import LABELS, METRICS, Row, score_answer
 from protein2text.pages import render, write_page
 from protein2text.proteins import Protein
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 TEMPLATE = Path(__file__).with_name("report_template.html.jinja")
 NUM_EXAMPLES = 8
 _DECODING = ("max_new_tokens", "temperature", "top_p", "seed")
@@ -111,7 +111,7 @@ def _notices(
     if corpus.split_kind == "by_member":
         notices.append(claim("by_member"))
     for row, words in (
-        ("neighbor", "Copying the nearest training neighbour"),
+        ("neighbour", "Copying the nearest training neighbour"),
         ("prior", "The typical training answer, without any protein,"),
     ):
         if means[row] >= means["true"]:

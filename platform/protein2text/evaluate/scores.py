@@ -25,7 +25,7 @@ LABELS = {
     "swapped": "model, swapped protein",
     "shuffled": "model, shuffled residues",
     "none": "model, no protein",
-    "neighbor": "copy of the nearest training neighbour",
+    "neighbour": "copy of the nearest training neighbour",
     "prior": "question only: typical training answer",
     "random": "random other protein's text",
 }
