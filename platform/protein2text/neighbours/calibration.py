@@ -1,0 +1,208 @@
+"""How often facts taken from homologues hold: counts by kind, identity and coverage, and what an answer quotes of them.
+
+A frequency is measured, never modelled: among proteins of the index that were left out of it, of the facts that an
+answer would have cited, how many does the protein's own entry state? `agreement` says what is compared with what.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from protein2text.data.records import read_card, write_json
+from protein2text.errors import CorruptCheckpoint
+from protein2text.neighbours.agreement import EC_DIGITS, Case, Draw, cases, digits
+
+if TYPE_CHECKING:
+    from protein2text.neighbours.facts import Fact
+    from protein2text.neighbours.homologues import Homologue
+    from protein2text.neighbours.index_folder import NeighbourIndex
+
+CALIBRATION_VERSION = 1
+IDENTITY_FLOORS = (0.0, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
+"""Lower ends, as the evaluation's; a sequence that the index holds unchanged is counted apart, as the last of them."""
+COVERAGE_FLOORS = (0.5, 0.7, 0.9)
+"""Lower ends, of the smaller of the two coverages."""
+ALL_COVERAGES = -1
+"""In place of a coverage bin: all of them together."""
+MIN_PROTEINS = 10
+"""A bin of fewer proteins says nothing by itself."""
+MAX_ENTRIES = 5_000
+"""Proteins left out in turn, unless told otherwise; at half a million entries their search takes minutes."""
+_ROUNDING = 5e-4
+"""MMseqs2 writes shares with three digits after the point."""
+_Z = 1.959963984540054
+"""The normal distribution's 97.5 % point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """In so many of so many leave-one-out cases a cited fact was one that the protein's own entry states."""
+
+    kind: str
+    level: int | None
+    """Digits of the EC number that are compared, 1-4; None for other kinds."""
+    num_agreeing: int
+    n: int
+    """Cited facts."""
+    num_proteins: int
+    """Proteins for which they were cited; one protein's facts are not independent of each other."""
+    low: float
+    """Of the Wilson interval at 95 %, 0-1, as wide as so many proteins, not facts, make it."""
+    high: float
+    identity_bin: str
+    """Such as ``70-90 %``."""
+    coverage_bin: str
+
+    @property
+    def share(self) -> float:
+        """Of the cited facts that held, 0-1."""
+        return self.num_agreeing / self.n
+
+    def as_dict(self) -> dict[str, Any]:
+        """For output rows."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Cited facts of one bin."""
+
+    num_agreeing: int = 0
+    n: int = 0
+    num_proteins: int = 0
+
+
+_Bin = tuple[str, int | None, int, int]
+"""Kind, level, identity bin, coverage bin."""
+
+
+class Calibration:
+    """Measured frequencies of one index."""
+
+    def __init__(self, counts: dict[_Bin, _Count], draw: Draw) -> None:
+        self._counts, self.draw = counts, draw
+
+    @classmethod
+    def of(cls, measured: Iterable[Case], draw: Draw) -> Self:
+        """Count the cases of each bin, and of each identity bin at all coverages together."""
+        agreeing: dict[_Bin, list[bool]] = defaultdict(list)
+        proteins: dict[_Bin, set[str]] = defaultdict(set)
+        for case in measured:
+            identity, coverage = _place(case.identity, IDENTITY_FLOORS), _place(case.coverage, COVERAGE_FLOORS)
+            for column in (coverage, ALL_COVERAGES):
+                key = (case.kind, case.level, identity, column)
+                agreeing[key].append(case.agrees)
+                proteins[key].add(case.accession)
+        return cls(
+            {key: _Count(sum(told), len(told), len(proteins[key])) for key, told in agreeing.items()},
+            draw,
+        )
+
+    def frequency(self, kind: str, identity: float, coverage: float, level: int | None = None) -> Frequency | None:
+        """How often a fact of this kind held, cited from a homologue like this one.
+
+        A bin with fewer than ``MIN_PROTEINS`` proteins gives way to its identity bin at all coverages; where that too
+        holds fewer, nothing is known.
+
+        Args:
+            kind: of ``FACT_KINDS``.
+            identity: with the homologue, 0-1.
+            coverage: the smaller of the two, 0-1.
+            level: digits of an EC number; all four unless told otherwise. Other kinds have none.
+
+        Returns:
+            None where it was not calibrated: too few cases, or a kind of free text, which is not compared.
+        """
+        if kind == "ec" and level is None:
+            level = EC_DIGITS
+        row = _place(identity, IDENTITY_FLOORS)
+        for column in (_place(coverage, COVERAGE_FLOORS), ALL_COVERAGES):
+            count = self._counts.get((kind, level, row, column), _Count())
+            if count.num_proteins >= MIN_PROTEINS:
+                low, high = wilson(count.num_agreeing / count.n, count.num_proteins)
+                bins = _name(row, IDENTITY_FLOORS), _name(column, COVERAGE_FLOORS)
+                return Frequency(
+                    kind, level, count.num_agreeing, count.n, count.num_proteins, low, high, bins[0], bins[1]
+                )
+        return None
+
+    def frequency_of(self, fact: "Fact", homologue: "Homologue") -> Frequency | None:
+        """How often such a fact held, all that is stated of an EC number together."""
+        level = digits(fact.value) if fact.kind == "ec" else None
+        return self.frequency(fact.kind, homologue.identity, homologue.coverage, level)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every bin that was met, in order, with its names and counts."""
+        order = sorted(self._counts, key=lambda key: (key[0], key[1] or 0, *key[2:]))
+        return [
+            {
+                "kind": kind, "level": level, "identity": row, "coverage": column,
+                "identity_bin": _name(row, IDENTITY_FLOORS), "coverage_bin": _name(column, COVERAGE_FLOORS),
+                **asdict(self._counts[kind, level, row, column]),
+            }
+            for kind, level, row, column in order
+        ]  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_json({"version": CALIBRATION_VERSION, "draw": asdict(self.draw), "bins": self.rows()}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            CorruptCheckpoint: the file is of another version or holds something else.
+        """
+        card = read_card(path)
+        if card.get("version") != CALIBRATION_VERSION:
+            problem = f"version {card.get('version')} where this program reads {CALIBRATION_VERSION}"
+            raise CorruptCheckpoint(str(path.parent), path.name, problem, "Run `protein2text index build` again.")
+        counts = {
+            (row["kind"], row["level"], row["identity"], row["coverage"]): _Count(
+                row["num_agreeing"], row["n"], row["num_proteins"]
+            )
+            for row in card["bins"]
+        }
+        return cls(counts, Draw(**card["draw"]))
+
+
+def calibrate(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: int = 0) -> Calibration:
+    """Leave proteins of an index out in turn, and count how often the facts of their homologues are their own.
+
+    Args:
+        index: with its entries and database; the manifest need not be on disk.
+        max_entries: most proteins left out; a larger index is represented by a seeded draw of so many.
+        seed: of the draw.
+
+    Raises:
+        ResourcesUnavailable: MMseqs2 does not run here.
+    """
+    draw, measured = cases(index, max_entries=max_entries, seed=seed)
+    return Calibration.of(measured, draw)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Ends of the score interval of a proportion at 95 % (Wilson 1927); the share may come from a larger count."""
+    center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def _place(value: float, floors: tuple[float, ...]) -> int:
+    """Number of the bin that holds a share; one below the lowest floor counts as of the first."""
+    return max(0, sum(value >= floor - _ROUNDING * (floor == 1.0) for floor in floors) - 1)
+
+
+def _name(place: int, floors: tuple[float, ...]) -> str:
+    if place == ALL_COVERAGES:
+        return f"{floors[0]:.0%} and above".replace("%", " %")
+    if floors[place] == 1.0:
+        return "100 %"
+    if place == 0 and floors[0] == 0.0:
+        return f"below {floors[1]:.0%}".replace("%", " %")
+    above = floors[place + 1] if place + 1 < len(floors) else 1.0
+    return f"{100 * floors[place]:.0f}-{100 * above:.0f} %"
