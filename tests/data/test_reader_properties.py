@@ -203,6 +203,12 @@ def test_json_that_strains_a_parser(data: bytes) -> None:
     assert all(row["reason"] for row in rows)
 
 
+def test_half_a_letter_is_named() -> None:
+    half = json.dumps([{**REST, "proteinDescription": "\ud800"}]).encode()
+    (row,) = outcomes("json", half, 1000)
+    assert (row["reason"], row["value"]) == ("half_letter", r"'\ud800'")
+
+
 def packed_outcomes(path: Path) -> list[dict[str, Any]]:
     task = {"path": str(path), "format": "uniprot-tsv", "source": path.name, "origin": ""}
     rows: list[dict[str, Any]] = []

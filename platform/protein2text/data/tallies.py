@@ -10,6 +10,7 @@ READING_STAGES = {
     "readable": (
         "unreadable",
         "not_utf8",
+        "half_letter",
         "truncated_gzip",
         "damaged_gzip",
         "decompression_bomb",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protein2text.data.licence_codes import licence_code
+from protein2text.data.licence_codes import accepted_code, licence_code
 from protein2text.data.literature.jats import MAX_BYTES, Jats, read_jats
-from protein2text.errors import UnusableRecord
+from protein2text.errors import ConfigError, UnusableRecord
 
 PMCID = "<article-id pub-id-type='pmcid'>PMC123</article-id>"
 XLINK = "http://www.w3.org/1999/xlink"
@@ -279,3 +279,16 @@ def test_damaged_articles_are_refused_or_read_never_a_crash(jats_files: list[Pat
     for damaged in (data[:place], data[:place] + junk + data[place + len(junk) :]):
         with suppress(UnusableRecord):
             assert isinstance(read_jats(damaged, "x").sections, list)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("cc-by-nc", "CC BY-NC"), ("cc0", "CC0"), (" public domain", "PUBLIC DOMAIN")]
+)
+def test_a_licence_to_accept_may_be_spelled_in_any_way(text: str, code: str) -> None:
+    assert accepted_code(text) == code
+
+
+@pytest.mark.parametrize("text", ["CCBY", "MIT", "", "TDM"])
+def test_a_licence_that_no_article_has_is_not_accepted(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{text}' is no licence .* CC BY-NC-SA"):
+        accepted_code(text)

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 import ray.data
 
-from protein2text.data.licence_codes import REUSABLE, licence_code
+from protein2text.data.licence_codes import REUSABLE, accepted_code
 from protein2text.data.literature.ambiguity import REASONS
 from protein2text.data.literature.article import Gates
 from protein2text.data.literature.bucket import BUCKET_URL
@@ -98,7 +98,7 @@ def literature(
 
     Raises:
         MissingFile: a source is not there.
-        ConfigError: no e-mail address, a source in no known format, or an output folder that is in use or not ours.
+        ConfigError: no e-mail address, a licence that no article has, a source in no known format, or an output folder that is in use or not ours.
         ResumeMismatch: the folder holds literature of other proteins, articles or licences.
         CorruptCheckpoint: the folder holds finished literature, and it was altered.
         ServiceError: a service did not answer as it should; what came before is kept. From a worker, it is the cause
@@ -109,7 +109,7 @@ def literature(
     named = NamedProteins(proteins, max_residues)
     files = find_articles(articles) if articles is not None else None
     entrez = _entrez(services) if files is None else None
-    licences = tuple(licence_code(code) or code for code in licences)
+    licences = tuple(map(accepted_code, licences))
     inputs = _inputs(named, files, licences)
     with locked(folder):
         if card := finished(folder, inputs):

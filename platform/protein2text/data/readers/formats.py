@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from typing import Any, Literal
 
 from protein2text.data.readers import fasta, json_array, qa_json, uniprot_flat, uniprot_json, uniprot_tsv, uniprot_xml
@@ -34,7 +35,7 @@ def json_entry(raw: str, place: Place) -> tuple[Literal["uniprot", "question"], 
     """
     entry = json.loads(raw)
     if _SURROGATE.search(raw):
-        json.dumps(entry, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        _refuse_half_letters(entry, place)
     if isinstance(entry, dict) and "primaryAccession" in entry:
         return "uniprot", entry
     if isinstance(entry, dict) and "conversations" in entry:
@@ -48,6 +49,15 @@ def json_entry(raw: str, place: Place) -> tuple[Literal["uniprot", "question"], 
         "primaryAccession (UniProt) or conversations (questions) tells the schema",
         "Convert the entry to one of the two.",
     )
+
+
+def _refuse_half_letters(entry: Any, place: Place) -> None:
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        limit, remedy = "such an escape stands for no letter by itself", "Restore the text from its origin."
+        raise UnusableRecord("half_letter", place.source, place.place, half, limit, remedy) from None
 
 
 READERS: dict[str, Reader] = {

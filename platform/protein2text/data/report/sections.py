@@ -77,7 +77,7 @@ def title_of(key: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as a page shows it: thousands separated, long texts cut and said so, unprintable letters replaced."""
-    if value is None:
+    if value is None or value == {}:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
