@@ -194,6 +194,17 @@ def read_hits(path: Path, queries: Mapping[str, str], targets: Mapping[str, str]
                 yield Hit(*names, float(identity), float(query_coverage), float(target_coverage))
 
 
+def create_database(fasta: Path, database: Path) -> None:
+    """Make the files of a database, beside each other and named after it, that searches take for targets.
+
+    Args:
+        fasta: sequences; the first words of their titles become their names.
+        database: path of its main file; nothing of it may be there.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    _run("createdb", str(fasta), str(database), "--dbtype", "1")
+
+
 def search_database(queries: Sequence[str], database: Path, max_hits: int) -> Iterator[list[Alignment]]:
     """Align queries with a database that ``createdb`` made; one list per query, in order, highest bit score first.
 

@@ -25,9 +25,11 @@ _REMEDY = "Build the index again: `protein2text index build`."
 _HASH_BYTES = 4 * 2**20
 
 STORED_SCHEMA = pa.schema(
-    [*ENTRY_SCHEMA, ("target", pa.int32())], metadata={"protein2text.index_version": str(INDEX_VERSION)}
+    [*ENTRY_SCHEMA, ("content", pa.binary()), ("target", pa.int32())],
+    metadata={"protein2text.index_version": str(INDEX_VERSION)},
 )
-"""``target`` is the sequence's number in the MMseqs2 database, equal for entries of equal sequences."""
+"""``content`` is equal for entries that say the same of the same sequence; ``target`` is the sequence's number in the
+MMseqs2 database, equal for entries of equal sequences."""
 
 
 class NeighbourIndex:
@@ -122,14 +124,27 @@ class NeighbourIndex:
 
     def stream(self) -> Iterator[Characterised]:
         """All entries in order, a few at a time in memory."""
+        for table in self.tables(ENTRY_SCHEMA.names):
+            yield from from_table(table)
+
+    def tables(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of ``STORED_SCHEMA``, of all entries in order, a few at a time."""
         for path in self._parts:
             with open_shard(path, _REMEDY) as shard:
                 for group in range(shard.num_row_groups):
-                    yield from from_table(shard.read_row_group(group, columns=ENTRY_SCHEMA.names))
+                    yield shard.read_row_group(group, columns=columns)
+
+    def columns(self, *names: str) -> pa.Table:
+        """Some columns of ``STORED_SCHEMA``, of all entries in order."""
+        tables = []
+        for path in self._parts:
+            with open_shard(path, _REMEDY) as shard:
+                tables.append(shard.read(columns=list(names)))
+        return pa.concat_tables(tables)
 
     def sequences(self) -> Mapping[str, str]:
         """Accession to residues, of all entries, in order."""
-        table = self._columns("accession", "sequence")
+        table = self.columns("accession", "sequence")
         return dict(zip(table["accession"].to_pylist(), table["sequence"].to_pylist(), strict=True))
 
     def __contains__(self, accession: object) -> bool:
@@ -139,21 +154,14 @@ class NeighbourIndex:
     def _parts(self) -> list[Path]:
         return [self.data / "entries" / name for name in self.manifest["parts"]]
 
-    def _columns(self, *names: str) -> pa.Table:
-        tables = []
-        for path in self._parts:
-            with open_shard(path, _REMEDY) as shard:
-                tables.append(shard.read(columns=list(names)))
-        return pa.concat_tables(tables)
-
     @cached_property
     def _rows(self) -> dict[str, int]:
         """Accession to its row, counted through all parts."""
-        return {name: row for row, name in enumerate(self._columns("accession")["accession"].to_pylist())}
+        return {name: row for row, name in enumerate(self.columns("accession")["accession"].to_pylist())}
 
     @cached_property
     def _by_target(self) -> dict[int, tuple[str, ...]]:
-        table = self._columns("accession", "target")
+        table = self.columns("accession", "target")
         by_target: dict[int, tuple[str, ...]] = {}
         for name, target in zip(table["accession"].to_pylist(), table["target"].to_pylist(), strict=True):
             by_target[target] = (*by_target.get(target, ()), name)

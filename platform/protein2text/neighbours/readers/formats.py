@@ -7,17 +7,28 @@ from protein2text.data.readers.formats import json_entry
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.readers import asked, flat, rest_json, tsv, xml
 
-
-def _characterise_json(raw: str, place: Place) -> Characterised:
-    """A REST entry or a question, told by its keys."""
-    schema, entry = json_entry(raw, place)
-    return rest_json.characterise(entry, place) if schema == "uniprot" else asked.characterise_question(entry, place)
-
-
-CHARACTERISE: dict[str, Callable[[str, Place], Characterised]] = {
+_OF_DATABASES: dict[str, Callable[[str, Place], Characterised]] = {
     "fasta": asked.characterise_title,
-    "json": _characterise_json,
     "uniprot-flat": flat.characterise,
     "uniprot-tsv": tsv.characterise,
     "uniprot-xml": xml.characterise,
 }
+
+
+def characterise(format_name: str, raw: str, place: Place) -> tuple[Characterised, bool]:
+    """An entry's facts, and whether it is a question, of which there may be several about one protein.
+
+    Args:
+        format_name: a key of ``READERS``.
+        raw: the entry's text, as its reader splits it off.
+        place: where it stands.
+
+    Raises:
+        UnusableRecord: nothing can be made of it.
+    """
+    if format_name != "json":
+        return _OF_DATABASES[format_name](raw, place), False
+    schema, entry = json_entry(raw, place)
+    if schema == "uniprot":
+        return rest_json.characterise(entry, place), False
+    return asked.characterise_question(entry, place), True
