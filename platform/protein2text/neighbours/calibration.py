@@ -7,13 +7,13 @@ answer would have cited, how many does the protein's own entry state? `agreement
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from protein2text.data.records import read_card, write_json
 from protein2text.errors import CorruptCheckpoint
-from protein2text.neighbours.agreement import EC_DIGITS, Case, Draw, cases, digits
+from protein2text.neighbours.agreement import EC_DIGITS, Case, Draw, cases, digits, draw
 
 if TYPE_CHECKING:
     from protein2text.neighbours.facts import Fact
@@ -76,17 +76,17 @@ class _Count:
 
 
 _Bin = tuple[str, int | None, int, int]
-"""Kind, level, identity bin, coverage bin."""
+_BIN = ("kind", "level", "identity", "coverage")
 
 
 class Calibration:
     """Measured frequencies of one index."""
 
-    def __init__(self, counts: dict[_Bin, _Count], draw: Draw) -> None:
-        self._counts, self.draw = counts, draw
+    def __init__(self, counts: dict[_Bin, _Count], drawn: Draw) -> None:
+        self._counts, self.drawn = counts, drawn
 
     @classmethod
-    def of(cls, measured: Iterable[Case], draw: Draw) -> Self:
+    def of(cls, measured: Iterable[Case], drawn: Draw) -> Self:
         """Count the cases of each bin, and of each identity bin at all coverages together."""
         agreeing: dict[_Bin, list[bool]] = defaultdict(list)
         proteins: dict[_Bin, set[str]] = defaultdict(set)
@@ -96,10 +96,8 @@ class Calibration:
                 key = (case.kind, case.level, identity, column)
                 agreeing[key].append(case.agrees)
                 proteins[key].add(case.accession)
-        return cls(
-            {key: _Count(sum(told), len(told), len(proteins[key])) for key, told in agreeing.items()},
-            draw,
-        )
+        counts = {key: _Count(sum(told), len(told), len(proteins[key])) for key, told in agreeing.items()}
+        return cls(counts, drawn)
 
     def frequency(self, kind: str, identity: float, coverage: float, level: int | None = None) -> Frequency | None:
         """How often a fact of this kind held, cited from a homologue like this one.
@@ -139,16 +137,17 @@ class Calibration:
         order = sorted(self._counts, key=lambda key: (key[0], key[1] or 0, *key[2:]))
         return [
             {
-                "kind": kind, "level": level, "identity": row, "coverage": column,
-                "identity_bin": _name(row, IDENTITY_FLOORS), "coverage_bin": _name(column, COVERAGE_FLOORS),
-                **asdict(self._counts[kind, level, row, column]),
+                **dict(zip(_BIN, key, strict=True)),
+                "identity_bin": _name(key[2], IDENTITY_FLOORS),
+                "coverage_bin": _name(key[3], COVERAGE_FLOORS),
+                **asdict(self._counts[key]),
             }
-            for kind, level, row, column in order
-        ]  # fmt: skip
+            for key in order
+        ]
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        write_json({"version": CALIBRATION_VERSION, "draw": asdict(self.draw), "bins": self.rows()}, path)
+        write_json({"version": CALIBRATION_VERSION, "draw": asdict(self.drawn), "bins": self.rows()}, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -159,15 +158,19 @@ class Calibration:
         """
         card = read_card(path)
         if card.get("version") != CALIBRATION_VERSION:
-            problem = f"version {card.get('version')} where this program reads {CALIBRATION_VERSION}"
-            raise CorruptCheckpoint(str(path.parent), path.name, problem, "Run `protein2text index build` again.")
-        counts = {
-            (row["kind"], row["level"], row["identity"], row["coverage"]): _Count(
-                row["num_agreeing"], row["n"], row["num_proteins"]
-            )
-            for row in card["bins"]
-        }
-        return cls(counts, Draw(**card["draw"]))
+            raise _unreadable(path, f"version {card.get('version')} where this program reads {CALIBRATION_VERSION}")
+        try:
+            counts = {
+                tuple(row[name] for name in _BIN): _Count(*(row[field.name] for field in fields(_Count)))
+                for row in card["bins"]
+            }
+            return cls(counts, Draw(**card["draw"]))
+        except (KeyError, TypeError) as error:
+            raise _unreadable(path, f"no calibration: {type(error).__name__} {error}") from None
+
+
+def _unreadable(path: Path, problem: str) -> CorruptCheckpoint:
+    return CorruptCheckpoint(str(path.parent), path.name, problem, "Run `protein2text index build` again.")
 
 
 def calibrate(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: int = 0) -> Calibration:
@@ -181,8 +184,8 @@ def calibrate(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: 
     Raises:
         ResourcesUnavailable: MMseqs2 does not run here.
     """
-    draw, measured = cases(index, max_entries=max_entries, seed=seed)
-    return Calibration.of(measured, draw)
+    drawn, proteins = draw(index, max_entries=max_entries, seed=seed)
+    return Calibration.of(cases(index, proteins), drawn)
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
