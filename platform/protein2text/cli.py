@@ -28,6 +28,7 @@ from protein2text.cli_common import (
 )
 from protein2text.cli_data import data_app
 from protein2text.cli_encoder import encoder_app
+from protein2text.cli_index import index_app
 from protein2text.cli_literature import data_literature
 from protein2text.cli_predict import predict
 from protein2text.cli_record import record
@@ -54,6 +55,7 @@ cli_model.add_to(app)
 app.command()(predict)
 app.command()(record)
 app.add_typer(encoder_app, name="encoder")
+app.add_typer(index_app, name="index")
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
 

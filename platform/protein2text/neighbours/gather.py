@@ -140,7 +140,7 @@ class Gatherer:
             "rows": self.num_rows,
             "quarantined": self.num_quarantined,
             "reasons": dict(self._reasons.most_common()),
-            "funnel": funnel("entries", self.num_rows, STAGES, self._reasons),
+            "funnel": funnel("entries read", self.num_rows, STAGES, self._reasons),
         }
 
     def _take(self, made: pa.Table) -> None:
