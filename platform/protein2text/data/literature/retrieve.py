@@ -98,7 +98,8 @@ def literature(
 
     Raises:
         MissingFile: a source is not there.
-        ConfigError: no e-mail address, a licence that no article has, a source in no known format, or an output folder that is in use or not ours.
+        ConfigError: no e-mail address, a licence that no article has, a source in no known format, or an output folder
+            that is in use or not ours.
         ResumeMismatch: the folder holds literature of other proteins, articles or licences.
         CorruptCheckpoint: the folder holds finished literature, and it was altered.
         ServiceError: a service did not answer as it should; what came before is kept. From a worker, it is the cause

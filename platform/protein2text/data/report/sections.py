@@ -77,7 +77,7 @@ def title_of(key: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as a page shows it: thousands separated, long texts cut and said so, unprintable letters replaced."""
-    if value is None or value == {}:
+    if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -114,8 +114,9 @@ def _funnel(title: str, steps: Sequence[Mapping[str, Any]]) -> Section:
     others = list(dict.fromkeys(key for step in steps for key in step if key not in ("step", "left")))
     top = max(step["left"] for step in steps)
     bars = tuple(step["left"] / top if top > 0 else 0.0 for step in steps)
-    rows = tuple(tuple(shown(step.get(key)) for key in ("step", "left", *others)) for step in steps)
-    return Section(title, tuple(map(title_of, ("step", "left", *others))), rows, bars)
+    columns = ("step", "left", *others)
+    rows = tuple(tuple(shown(None if step.get(key) == {} else step.get(key)) for key in columns) for step in steps)
+    return Section(title, tuple(map(title_of, columns)), rows, bars)
 
 
 def _histogram(title: str, bins: Sequence[Mapping[str, Any]]) -> Section | None:
