@@ -1,14 +1,117 @@
-"""A run of three steps on the tiny preset's bases, with a corpus of six proteins."""
+"""A Ray cluster to submit jobs to, and a run of three steps on the tiny bases, with a corpus of six proteins."""
 
 import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
 from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, make_record, write_shard
 from protein2text.proteins import Protein
+
+START_TIMEOUT_S, JOB_TIMEOUT_S = 120, 400
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A one-node cluster started with ``ray start --head``."""
+
+    environment: dict[str, str]
+    address: str
+    repository: Path
+
+    def run(self, job: str, *arguments: object) -> dict[str, Any]:
+        """Submit a file of jobs/ with its arguments, wait for its end, and return the line of JSON that it printed."""
+        command = [f"--working-dir={self.repository}", "--", "python", f"jobs/{job}.py", *map(str, arguments)]
+        done = ray_job(["submit", *command], self.address, self.environment)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"'))
+        result: dict[str, Any] = json.loads(line)
+        return result
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def bare_python(folder: Path) -> Path:
+    """A Python that sees the installed dependencies but not this package.
+
+    A path line does not run the ``.pth`` files of the folder that it names, and one of those is what makes an editable
+    installation importable.
+    """
+    venv.create(folder, symlinks=True)
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder)})
+    Path(packages, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def cluster(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Up for the module, on ports and a folder of its own; only its own processes are ended."""
+    python = bare_python(tmp_path_factory.mktemp("bare"))
+    port, dashboard = free_port(), free_port()
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+    environment |= {"PATH": f"{python.parent}:{os.environ['PATH']}", **token}
+    assert subprocess.run([python, "-c", "import protein2text"], cwd="/", capture_output=True).returncode != 0
+    with tempfile.TemporaryDirectory(prefix="p2t", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
+        log = Path(folder, "head.log")
+        with log.open("w") as output:
+            head = subprocess.Popen(
+            [
+                python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=4",
+                f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}/ray",
+                f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}",
+                "--disable-usage-stats",
+            ],
+            env=environment, stdout=output, stderr=output, cwd="/",
+        )  # fmt: skip
+        try:
+            address = f"http://127.0.0.1:{dashboard}"
+            wait_until_up(head, address, environment, log)
+            yield Cluster(environment, address, repository)
+        finally:
+            end(head)
+
+
+def wait_until_up(head: "subprocess.Popen[bytes]", address: str, environment: dict[str, str], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while ray_job(["list"], address, environment).returncode != 0:
+        assert head.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(1)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for member in alive:
+        member.kill()
+    process.wait()
+
+
+def ray_job(arguments: list[str], address: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", arguments[0], f"--address={address}", *arguments[1:]]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=JOB_TIMEOUT_S)
 
 
 def write_corpus(folder: Path, proteins: list[Protein]) -> Path:
