@@ -8,23 +8,21 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protein2text.data import mmseqs
 from protein2text.data.ingest import BLOCK_BYTES, described, outcomes, same_sources
 from protein2text.data.output_folder import LOCK, hold, refuse_strangers
-from protein2text.data.records import write_json
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError
 from protein2text.memory import peak_bytes
-from protein2text.neighbours.calibration import MAX_ENTRIES, calibrate
+from protein2text.neighbours.calibration import MAX_ENTRIES
 from protein2text.neighbours.entry_writer import EntryWriter
 from protein2text.neighbours.gather import Gatherer, characterise_pieces
-from protein2text.neighbours.index_folder import INDEX_VERSION, MANIFEST, NeighbourIndex, file_checksum
+from protein2text.neighbours.index_folder import MANIFEST, NeighbourIndex
+from protein2text.neighbours.seal import Progress, seal
 from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
@@ -35,10 +33,6 @@ GENERATION = re.compile(r"generation-(\d+)")
 INCOMING = "incoming"
 """What an update reads from its sources, until it is merged."""
 MAX_NAMED = 3
-
-Progress = Callable[[dict[str, Any]], None]
-"""Called with ``{"stage": "index", "rows": int, "entries": int, "quarantined": int}`` as the work goes on, and with a
-``message`` at each further step."""
 
 
 @dataclass(frozen=True)
@@ -162,33 +156,6 @@ def gather(
                 counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
                 progress({"stage": "index", "rows": gatherer.num_rows, **counts})
     return gatherer.finish()
-
-
-def seal(folder: Path, writer: EntryWriter, manifest: dict[str, Any], progress: Progress | None) -> NeighbourIndex:
-    """Make of written entries an index: its database, its calibration and, last, its manifest.
-
-    Args:
-        folder: of the index.
-        writer: finished, of entries in the manifest's generation.
-        manifest: all but version, MMseqs2's version and checksums.
-        progress: told what is done.
-    """
-
-    def say(message: str) -> None:
-        if progress is not None:
-            progress({"stage": "index", "message": message})
-
-    index = NeighbourIndex(folder, {"version": INDEX_VERSION, **manifest, "mmseqs": mmseqs.version()})
-    say(f"making a database of {index.manifest['counts']['sequences']} sequences")
-    mmseqs.create_database(writer.fasta, index.database)
-    writer.fasta.unlink()
-    say("measuring how often neighbours agree")
-    entries, seed = index.manifest["calibration_entries"], index.manifest["seed"]
-    calibrate(index, max_entries=entries, seed=seed).save(index.calibration_path)
-    files = sorted(path for path in index.data.rglob("*") if path.is_file())
-    index.manifest["checksums"] = {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
-    write_json(index.manifest, folder / MANIFEST)
-    return index
 
 
 def generations(folder: Path) -> list[str]:

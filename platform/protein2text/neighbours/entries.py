@@ -1,5 +1,6 @@
 """A characterised protein, and how a table of them lies in Arrow."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -46,6 +47,15 @@ class Characterised:
     source: str
     """Name of the file that it was read from."""
     facts: tuple[Fact, ...]
+
+
+def content_digest(entry: Characterised) -> bytes:
+    """Equal for entries that say the same of the same sequence, whatever their version, release and source."""
+    said = [entry.checksum, entry.name or "", entry.organism or ""]
+    for fact in entry.facts:
+        place = f"{fact.begin}-{fact.end} {fact.molecule}"
+        said += [fact.kind, fact.value, fact.term or "", *fact.eco, *fact.pubmed, place]
+    return hashlib.blake2b("\0".join(said).encode(), digest_size=16).digest()
 
 
 def to_table(entries: Iterable[Characterised]) -> pa.Table:

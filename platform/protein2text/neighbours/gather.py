@@ -1,7 +1,6 @@
 """What becomes of source files' entries on their way to an index: facts are read from them in parallel, names that
 stood before are refused, questions of one protein are joined, and entries that say nothing are left out."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,7 +17,7 @@ from protein2text.data.readers.entries import Place
 from protein2text.data.records import QUARANTINE_SCHEMA
 from protein2text.data.tallies import READING_STAGES, funnel
 from protein2text.errors import UnusableRecord
-from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, from_table, to_table
+from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, content_digest, from_table, to_table
 from protein2text.neighbours.entry_writer import PART_BYTES, EntryWriter
 from protein2text.neighbours.facts import FACT_KINDS
 from protein2text.neighbours.readers.formats import characterise
@@ -74,7 +73,7 @@ def _find(source: Source, raw: str, place: Place) -> _Found:
         raise _silent(entry.accession, place.place)
     licence = entry.licence or source.origin.get("licence")
     entry = replace(entry, release=source.origin.get("release"), licence=licence)
-    return _Found(entry, _content(entry), place.place, asked)
+    return _Found(entry, content_digest(entry), place.place, asked)
 
 
 def _says_something(entry: Characterised) -> bool:
@@ -84,15 +83,6 @@ def _says_something(entry: Characterised) -> bool:
 def _silent(accession: str, place: str) -> UnusableRecord:
     limit = "only what says something of a protein can answer for its relatives"
     return UnusableRecord(_SILENT, accession, place, "no fact beyond its name", limit, "Nothing needs to be done.")
-
-
-def _content(entry: Characterised) -> bytes:
-    """Digest of all that an entry says of which sequence."""
-    said = [entry.checksum, entry.name or "", entry.organism or ""]
-    for fact in entry.facts:
-        place = f"{fact.begin}-{fact.end} {fact.molecule}"
-        said += [fact.kind, fact.value, fact.term or "", *fact.eco, *fact.pubmed, place]
-    return hashlib.blake2b("\0".join(said).encode(), digest_size=16).digest()
 
 
 class Gatherer:
@@ -128,7 +118,7 @@ class Gatherer:
         waiting = []
         for entry, place in self._asked.values():
             if _says_something(entry):
-                waiting.append(_Found(entry, _content(entry), place, True))
+                waiting.append(_Found(entry, content_digest(entry), place, True))
             else:
                 error = _silent(entry.accession, place)
                 own = {"source": entry.source, "place": place, "record": error.record}

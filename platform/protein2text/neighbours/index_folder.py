@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from protein2text.data.records import open_shard, read_card
+from protein2text.data.records import open_shard, read_card, row_bytes
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
 from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, from_table
 
@@ -56,6 +56,8 @@ class NeighbourIndex:
         if manifest.get("version") != INDEX_VERSION:
             problem = f"version {manifest.get('version')} where this program reads {INDEX_VERSION}"
             raise ConfigError(str(folder / MANIFEST), "version", f"{problem}. {_REMEDY}")
+        if manifest.get("checksum") != manifest_checksum(manifest):
+            raise CorruptCheckpoint(str(folder), MANIFEST, "it differs from its own checksum", _REMEDY)
         index = cls(folder, manifest)
         index.check()
         return index
@@ -187,6 +189,11 @@ class NeighbourIndex:
         groups = np.searchsorted(starts, rows, side="right") - 1
         for group in np.unique(groups):
             yield *places[group], (rows[groups == group] - starts[group]).tolist()
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says but for its own checksum, hexadecimal."""
+    return hashlib.sha256(row_bytes({key: manifest[key] for key in manifest if key != "checksum"})).hexdigest()
 
 
 def file_checksum(path: Path) -> str:

@@ -12,17 +12,16 @@ from protein2text.memory import peak_bytes
 from protein2text.neighbours.build import (
     GENERATION,
     INCOMING,
-    Progress,
     gather,
     generations,
     read_inputs,
     refuse_mixed,
     remove,
-    seal,
-)  # fmt: skip
+)
 from protein2text.neighbours.entry_writer import EntryWriter
 from protein2text.neighbours.gather import Gatherer
 from protein2text.neighbours.index_folder import STORED_SCHEMA, NeighbourIndex
+from protein2text.neighbours.seal import Progress, seal
 
 _KEYS = ("accession", "entry_version", "release", "content", "source")
 
