@@ -115,9 +115,20 @@ def test_a_draw_is_seeded_bounded_and_stays_when_the_index_grows(tmp_path: Path)
     entries = many(120, rng)
     small = make_index(tmp_path / "small", [*entries, entry("Q1", residues(rng, 30), Fact("function", "Works."))])
     card, drawn = draw(small, max_entries=40, seed=3)
-    assert (card.num_eligible, card.num_drawn, len(drawn)) == (120, 40, 40)
-    names = {one.accession for one in drawn}
-    assert names != {one.accession for one in draw(small, max_entries=40, seed=4)[1]}
+    assert (card.eligible["molecular_function"], card.eligible["ec"], card.num_drawn, len(drawn)) == (120, 0, 40, 40)
+    names = {one.accession for one, _ in drawn}
+    assert names != {one.accession for one, _ in draw(small, max_entries=40, seed=4)[1]}
     grown = make_index(tmp_path / "grown", [*reversed(entries), entry("Z1", residues(rng, 30), go("GO:1"))])
-    assert len(names - {one.accession for one in draw(grown, max_entries=40, seed=3)[1]}) <= 1
+    assert len(names - {one.accession for one, _ in draw(grown, max_entries=40, seed=3)[1]}) <= 1
     assert draw(small, max_entries=121, seed=3)[0].num_drawn == 120
+
+
+def test_a_common_kind_leaves_room_for_a_rare_one(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    common = many(100, rng)
+    rare = [entry(f"R{place}", residues(rng, 30), go("GO:1"), Fact("ec", "3.2.1.4")) for place in range(8)]
+    card, drawn = draw(make_index(tmp_path, [*common, *rare]), max_entries=20, seed=0)
+    assert card.num_drawn == len(drawn) == 20
+    assert {one.accession for one, kinds in drawn if "ec" in kinds} == {one.accession for one in rare}
+    assert card.drawn["ec"] == 8
+    assert 12 <= card.drawn["molecular_function"] <= 20

@@ -15,7 +15,7 @@ from protein2text.neighbours.facts import Fact
 from protein2text.neighbours.homologues import Homologue
 from tests.neighbours.made_index import entry, make_index, relative, residues
 
-DRAWN = Draw(0, 5000, 1000, 1000)
+DRAWN = Draw(0, 5000, 1000, {"ec": 9}, {"ec": 9})
 GO = "molecular_function"
 
 

@@ -13,6 +13,8 @@ What is compared with what:
 - Nor does a protein all of whose facts of a kind were themselves transferred: they may come from the very homologues
   that would be found right. The other way round it cannot be seen: a homologue's fact may have been transferred from
   the protein that is left out. Such facts say of themselves that they were transferred.
+- Of a large index each kind has a random draw of the proteins that can make a case of it; the draws overlap as far as
+  they can, and no kind takes the room of one that fewer proteins state.
 """
 
 import hashlib
@@ -53,66 +55,89 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Which proteins were left out in turn."""
+    """How many proteins were left out in turn."""
 
     seed: int
     max_entries: int
-    num_eligible: int
-    """Proteins of the index with a fact that can be compared and was not itself transferred."""
     num_drawn: int
+    eligible: dict[str, int]
+    """By kind: proteins of the index that state such facts, not all of them transferred."""
+    drawn: dict[str, int]
+    """By kind: those of them that were left out."""
 
 
-def draw(index: "NeighbourIndex", *, max_entries: int, seed: int) -> tuple[Draw, list["Characterised"]]:
-    """The proteins to leave out in turn: all that are eligible, or so many of them.
+Chosen = tuple["Characterised", frozenset[str]]
+"""A protein to leave out, and the kinds of facts for which it was drawn."""
 
-    An entry is drawn for its accession alone: most of a draw stays when the index is updated.
+
+def draw(index: "NeighbourIndex", *, max_entries: int, seed: int) -> tuple[Draw, list[Chosen]]:
+    """The proteins to leave out in turn: all that can make a case, or equally many for each kind.
+
+    A protein's place in the draw depends on seed and accession alone: most of a draw stays when an index is updated.
     """
-    lowest: list[tuple[int, str, Characterised]] = []
-    num_eligible = 0
+    lowest: dict[str, list[tuple[int, str]]] = {kind: [] for kind in COMPARED}
+    eligible = dict.fromkeys(COMPARED, 0)
     for entry in index.stream():
-        if not any(_known(entry, kind) for kind in COMPARED):
-            continue
-        num_eligible += 1
-        number = int.from_bytes(hashlib.sha256(f"{seed}/{entry.accession}".encode()).digest()[:8])
-        if len(lowest) < max_entries:
-            heapq.heappush(lowest, (-number, entry.accession, entry))
-        elif -number > lowest[0][0]:
-            heapq.heapreplace(lowest, (-number, entry.accession, entry))
-    drawn = sorted((entry for _, _, entry in lowest), key=lambda entry: entry.accession)
-    return Draw(seed, max_entries, num_eligible, len(drawn)), drawn
+        kinds = [kind for kind in COMPARED if _known(entry, kind)]
+        number = -int.from_bytes(hashlib.sha256(f"{seed}/{entry.accession}".encode()).digest()[:8])
+        for kind in kinds:
+            eligible[kind] += 1
+            change = heapq.heappush if len(lowest[kind]) < max_entries else heapq.heappushpop
+            change(lowest[kind], (number, entry.accession))
+    chosen = _fill(
+        {kind: [name for _, name in sorted(found, reverse=True)] for kind, found in lowest.items()}, max_entries
+    )
+    entries = index.entries(sorted(chosen))
+    drawn = {kind: sum(kind in kinds for kinds in chosen.values()) for kind in COMPARED}
+    proteins = [(entry, frozenset(chosen[name])) for name, entry in entries.items()]
+    return Draw(seed, max_entries, len(proteins), eligible, drawn), proteins
 
 
-def cases(index: "NeighbourIndex", proteins: Sequence["Characterised"]) -> Iterator[Case]:
-    """The facts that an answer would cite for each of some entries of the index, were it not in there.
+def _fill(orders: dict[str, list[str]], room: int) -> dict[str, set[str]]:
+    """Names and the kinds they are for: the first of every order, the second, and so on, until the room is full."""
+    chosen: dict[str, set[str]] = {}
+    open_kinds = set(orders)
+    for place in range(max(map(len, orders.values()))):
+        for kind, names in orders.items():
+            if kind not in open_kinds or place >= len(names):
+                continue
+            if names[place] not in chosen and len(chosen) >= room:
+                open_kinds.discard(kind)  # what follows could only be chosen for lying in another kind's draw
+            else:
+                chosen.setdefault(names[place], set()).add(kind)
+    return chosen
+
+
+def cases(index: "NeighbourIndex", proteins: Sequence[Chosen]) -> Iterator[Case]:
+    """The facts that an answer would cite for each of some proteins of the index, were it not in there.
 
     Raises:
         ResourcesUnavailable: MMseqs2 does not run here.
     """
-    sequences = list(dict.fromkeys(entry.sequence for entry in proteins))
-    owners: dict[str, list[Characterised]] = {sequence: [] for sequence in sequences}
-    for entry in proteins:
-        owners[entry.sequence].append(entry)
-    stream = stream_homologues(index, sequences)
+    owners: dict[str, list[Chosen]] = {}
+    for entry, kinds in proteins:
+        owners.setdefault(entry.sequence, []).append((entry, kinds))
+    stream = stream_homologues(index, list(owners))
     while found := list(islice(stream, _PROTEINS_AT_ONCE)):
         entries = index.entries({homologue.accession for _, homologues in found for homologue in homologues})
         for sequence, homologues in found:
-            for entry in owners[sequence]:
+            for entry, kinds in owners[sequence]:
                 others = [homologue for homologue in homologues if homologue.accession != entry.accession]
-                yield from _of_protein(entry, others, entries)
+                for kind in sorted(kinds):
+                    yield from _of_kind(kind, entry, others, entries)
 
 
-def _of_protein(
-    entry: "Characterised", homologues: list[Homologue], entries: dict[str, "Characterised"]
+def _of_kind(
+    kind: str, entry: "Characterised", homologues: list[Homologue], entries: dict[str, "Characterised"]
 ) -> Iterator[Case]:
-    for kind in COMPARED:
-        own = _known(entry, kind)
-        for cited in cite(kind, homologues, entries) if own else ():
-            place = cited.nearest.identity, cited.nearest.coverage
-            if kind == "ec":
-                for level, agrees in agreement_by_digits(cited.fact.value, [fact.value for fact in own]):
-                    yield Case(entry.accession, kind, level, *place, agrees)
-            else:
-                yield Case(entry.accession, kind, None, *place, any(_same(cited.fact, fact) for fact in own))
+    own = _known(entry, kind)
+    for cited in cite(kind, homologues, entries):
+        place = cited.nearest.identity, cited.nearest.coverage
+        if kind == "ec":
+            for level, agrees in agreement_by_digits(cited.fact.value, [fact.value for fact in own]):
+                yield Case(entry.accession, kind, level, *place, agrees)
+        else:
+            yield Case(entry.accession, kind, None, *place, any(_same(cited.fact, fact) for fact in own))
 
 
 def _known(entry: "Characterised", kind: str) -> list[Fact]:

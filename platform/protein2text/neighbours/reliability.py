@@ -106,7 +106,7 @@ def held_out(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: i
         ResourcesUnavailable: MMseqs2 does not run here.
     """
     drawn, proteins = draw(index, max_entries=max_entries, seed=seed)
-    sequences = {entry.accession: entry.sequence for entry in proteins}
+    sequences = {entry.accession: entry.sequence for entry, _ in proteins}
     clusters = mmseqs.cluster(sequences, min_identity=CLUSTER_IDENTITY, coverage=CLUSTER_COVERAGE)
     first = grouping.draw(clusters, 0.5, seed)
     halves: tuple[list[Case], list[Case]] = [], []
