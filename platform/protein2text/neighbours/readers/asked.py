@@ -13,11 +13,13 @@ from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.readers.fact_list import FactList
 from protein2text.proteins import Protein
 
-_EC = re.compile(r"\bEC(?: numbers?)?:?\s*((?:\d+\.[\dn.-]+)(?:,\s*\d+\.[\dn.-]+)*)")
+_EC = re.compile(r"\bEC numbers?:\s*((?:\d+\.[\dn.-]+)(?:,\s*\d+\.[\dn.-]+)*)")
 
 
 def characterise_question(entry: dict[str, Any], place: Place) -> Characterised:
-    """The answer to an open question as a ``function`` fact, with the EC numbers in it; a yes or no is no fact.
+    """The answer to an open question as a ``function`` fact, with the EC numbers that it lists; a yes or no is no fact.
+
+    Only a list counts (``EC number: 3.2.1.4, 3.2.1.8``): a sentence may name an activity to deny it.
 
     Raises:
         UnusableRecord: what `qa_json.parse` refuses, or a question about two proteins, which states nothing of either.
