@@ -39,8 +39,10 @@ def relative(rng: random.Random, sequence: str, identity: float) -> str:
 def make_index(folder: Path, entries: Sequence[Characterised], calibration_entries: int = 0) -> NeighbourIndex:
     """The index that a build makes of some entries, opened."""
     writer = EntryWriter(folder / "generation-1")
-    digests = pa.array([content_digest(each) for each in entries], pa.binary())
-    writer.add(to_table(entries).append_column("content", digests))
+    for start in range(0, len(entries), 100):
+        some = entries[start : start + 100]
+        digests = pa.array([content_digest(each) for each in some], pa.binary())
+        writer.add(to_table(some).append_column("content", digests))
     settings = {"calibration_entries": calibration_entries, "seed": 0}
     seal(folder, writer, {"generation": "generation-1", "sources": [], **settings, **writer.finish()}, None)
     return NeighbourIndex.open(folder)

@@ -29,7 +29,7 @@ class EntryWriter:
         self._releases: Counter[str | None] = Counter()
         self._licences: Counter[str | None] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = self.fasta.open("w")
+        self.fasta.write_text("")
 
     def add(self, entries: pa.Table) -> None:
         """Take entries: the columns of ``STORED_SCHEMA`` but the target; no accession may come twice."""
@@ -45,7 +45,6 @@ class EntryWriter:
 
     def finish(self) -> dict[str, Any]:
         """Write what is waiting; names of parts, counts, releases and licences, as the manifest keeps them."""
-        self._file.close()
         releases = sorted(self._releases, key=lambda name: (name is None, name))
         return {
             "parts": self._parts.finish(),
@@ -61,13 +60,14 @@ class EntryWriter:
         }
 
     def _number(self, checksums: list[str], sequences: list[str]) -> list[int]:
-        """Number of each sequence; those that are new go to the file."""
+        """Number of each sequence; those that are new are appended to the file."""
         targets = []
-        for checksum, sequence in zip(checksums, sequences, strict=True):
-            key, number = bytes.fromhex(checksum), len(self._targets)
-            target = self._targets.setdefault(key, number)
-            if target == number:
-                self._file.write(f">{number}\n{sequence}\n")
-                self._num_residues += len(sequence)
-            targets.append(target)
+        with self.fasta.open("a") as file:
+            for checksum, sequence in zip(checksums, sequences, strict=True):
+                number = len(self._targets)
+                target = self._targets.setdefault(bytes.fromhex(checksum), number)
+                if target == number:
+                    file.write(f">{number}\n{sequence}\n")
+                    self._num_residues += len(sequence)
+                targets.append(target)
         return targets
