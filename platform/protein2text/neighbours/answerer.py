@@ -1,33 +1,112 @@
 """Questions to answers from an index of characterised proteins; no model, no torch."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
 
-from protein2text.neighbours.cited import CitedFact, DomainHit, NeighbourAnswer, Source
+from protein2text.neighbours import wording
+from protein2text.neighbours.calibration import Calibration
+from protein2text.neighbours.cited import CitedFact, NeighbourAnswer
+from protein2text.neighbours.citing import cite, domain_hits
+from protein2text.neighbours.closed import says
+from protein2text.neighbours.entries import Characterised
+from protein2text.neighbours.grammar import Asked, read_question
+from protein2text.neighbours.homologues import Homologue, stream_homologues
+from protein2text.neighbours.index_folder import NeighbourIndex
+from protein2text.proteins import Protein
 
-if TYPE_CHECKING:
-    from protein2text.neighbours.index_folder import NeighbourIndex
-    from protein2text.proteins import Protein
-
-__all__ = ["CitedFact", "DomainHit", "NeighbourAnswer", "NeighbourAnswerer", "Source"]
+SHORT_RESIDUES = 10
+"""Below it an alignment is hardly ever significant, however alike the residues are."""
+PROTEINS_AT_ONCE = 250
+"""Whose homologues' entries are in memory together."""
 
 
 class NeighbourAnswerer:
     """Answers from the facts of homologues in one index."""
 
-    def __init__(self, index: "NeighbourIndex") -> None:
+    def __init__(self, index: NeighbourIndex) -> None:
         self._index = index
 
     def answer(
         self,
-        questions: Sequence[tuple[str, Sequence["Protein"]]],
+        questions: Sequence[tuple[str, Sequence[Protein]]],
         *,
         without: Mapping[int, frozenset[str]] | None = None,
     ) -> list[NeighbourAnswer]:
         """One answer per question, in order; all distinct proteins are searched in one run of MMseqs2.
 
         Args:
-            questions: text and its proteins.
+            questions: text and its proteins; a question about several, or none, is outside the grammar.
             without: accessions that may not ground the answer of the question with that number.
+
+        Raises:
+            ResourcesUnavailable: MMseqs2 does not run here.
+            CorruptCheckpoint: the index's calibration cannot be read.
         """
-        raise NotImplementedError
+        answers: dict[int, NeighbourAnswer] = {}
+        asking: dict[str, list[tuple[int, Asked]]] = {}
+        for number, (question, proteins) in enumerate(questions):
+            asked = read_question(question)
+            if len(proteins) != 1:
+                answers[number] = self._outside(wording.not_one_protein(len(proteins)))
+            elif asked is None:
+                answers[number] = self._outside(wording.outside_grammar(question))
+            else:
+                asking.setdefault(proteins[0].sequence, []).append((number, asked))
+        for sequence, found, entries in self._found(list(asking)):
+            for number, asked in asking[sequence]:
+                left_out = (without or {}).get(number, frozenset())
+                homologues = [homologue for homologue in found if homologue.accession not in left_out]
+                answers[number] = self._from_homologues(sequence, asked, homologues, entries)
+        return [answers[number] for number in range(len(questions))]
+
+    @cached_property
+    def _calibration(self) -> Calibration | None:
+        path = self._index.calibration_path
+        return Calibration.load(path) if path.is_file() else None
+
+    def _outside(self, text: str) -> NeighbourAnswer:
+        return NeighbourAnswer(text, "outside_grammar", release=self._index.release)
+
+    def _found(self, sequences: Sequence[str]) -> Iterator[tuple[str, list[Homologue], dict[str, Characterised]]]:
+        """Each sequence with its homologues and their entries."""
+        stream = stream_homologues(self._index, sequences)
+        while batch := list(islice(stream, PROTEINS_AT_ONCE)):
+            entries = self._index.entries({homologue.accession for _, found in batch for homologue in found})
+            for sequence, found in batch:
+                yield sequence, found, entries
+
+    def _from_homologues(
+        self, sequence: str, asked: Asked, homologues: list[Homologue], entries: Mapping[str, Characterised]
+    ) -> NeighbourAnswer:
+        release, hits, notes = self._index.release, domain_hits(homologues, entries), _notes(sequence)
+        if not any(homologue.is_whole for homologue in homologues):
+            return NeighbourAnswer(wording.refusal(release), "no_homologue", (), hits, release, notes)
+        facts, opening = self._cite(asked.kinds, homologues, entries), ""
+        if asked.value is not None:
+            facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value)), "Yes."
+        if facts:
+            return NeighbourAnswer(wording.answer_text(facts, opening), "answered", facts, hits, release, notes)
+        nearest, opening = self._cite(asked.otherwise, homologues, entries), wording.nothing_stated(asked)
+        text = wording.answer_text(nearest, f"{opening} What comes nearest:" if nearest else opening)
+        return NeighbourAnswer(text, "no_such_fact", nearest, hits, release, notes)
+
+    def _cite(
+        self, kinds: Sequence[str], homologues: Sequence[Homologue], entries: Mapping[str, Characterised]
+    ) -> tuple[CitedFact, ...]:
+        """The facts of some kinds, with how often such facts held."""
+        cited = [fact for kind in kinds for fact in cite(kind, homologues, entries)]
+        if self._calibration is None:
+            return tuple(cited)
+        return tuple(replace(each, frequency=self._calibration.frequency_of(each.fact, each.nearest)) for each in cited)
+
+
+def _notes(sequence: str) -> tuple[str, ...]:
+    """What makes a sequence hard to find anything for."""
+    notes = []
+    if len(sequence) < SHORT_RESIDUES:
+        notes.append(f"{len(sequence)} residues are too few: below {SHORT_RESIDUES} no alignment is significant")
+    if (unknown := sequence.count("X")) > len(sequence) / 2:
+        notes.append(f"{unknown} of {len(sequence)} residues are X, which aligns with nothing")
+    return tuple(notes)

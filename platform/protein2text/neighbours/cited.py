@@ -41,6 +41,12 @@ class Source:
         return tuple((fact.begin, fact.end) for fact in self.facts if fact.begin is not None and fact.end is not None)
 
     @property
+    def molecules(self) -> tuple[str, ...]:
+        """Isoforms or chains of which alone the entry says it; none where it says so of the whole protein too."""
+        named = tuple(dict.fromkeys(fact.molecule for fact in self.facts))
+        return () if None in named else tuple(name for name in named if name is not None)
+
+    @property
     def evidence(self) -> Evidence:
         """What the statement rests on in this entry; of several, the strongest."""
         if any(fact.is_experimental for fact in self.facts):
@@ -58,6 +64,7 @@ class Source:
             "eco": list(self.eco),
             "pubmed": list(self.pubmed),
             "places": [list(place) for place in self.places],
+            "molecules": list(self.molecules),
         }
 
 

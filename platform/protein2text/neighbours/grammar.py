@@ -35,7 +35,7 @@ class Asked:
     value: str | None = None
     """What a closed question names: ``zinc`` in "Does it bind zinc?"; None for an open one."""
     otherwise: Kinds = ()
-    """Kinds that come nearest, for when no homologue states any of the others."""
+    """Kinds that come nearest, for when no homologue states any of the others, or none fits the value."""
 
 
 _IT = r"(?:(?:(?:this|the|that|my|our) (?:given )?(?:protein|enzyme|sequence|polypeptide|gene product))|it)"
@@ -178,7 +178,9 @@ _OPEN: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
 _V = r"(?P<value>[\w()+./,'’-]+(?: [\w()+./,'’-]+){0,5}?)"
 _A = r"(?:a |an |any |the |one )?"
 _IDENTITY: Kinds = ("name", "function", "ec", "molecular_function", "family")
+_NAMED: Kinds = ("name", "family")
 _PLACE: Kinds = ("location", "cellular_component")
+_BOUND: Kinds = ("cofactor", "ligand")
 
 _PLACES = {
     "secreted": "secreted",
@@ -190,15 +192,17 @@ _PLACES = {
 }
 """What is called so lies there."""
 
-_CLOSED: tuple[tuple[Kinds, tuple[str, ...]], ...] = (
+_CLOSED: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
     (
         ("family", "name", "domain"),
+        ("family",),
         (
             rf"does {_IT} belong to (?:the )?{_V} (?:protein )?(?:super)?family",
             rf"is {_IT} (?:a )?(?:member|part) of (?:the )?{_V} (?:protein )?(?:super)?family",
         ),
     ),
     (
+        _PLACE,
         _PLACE,
         (
             rf"(?:is|can) {_IT} (?:be )?(?:located|found|localized|localised|present|active) {_IN}{_V}",
@@ -208,19 +212,25 @@ _CLOSED: tuple[tuple[Kinds, tuple[str, ...]], ...] = (
     ),
     (
         ("biological_process", "function"),
+        ("biological_process",),
         (rf"(?:is {_IT} {_ACTS} (?:in|for)|does {_IT} (?:take part|participate|play a role) in) (?:the )?{_V}",),
     ),
-    (("domain", "family"), (rf"does {_IT} {_HAS} {_A}{_V} (?:domain|motif|repeat)s?",)),
-    (_IDENTITY, (rf"does {_IT} {_HAS} {_A}{_V} activity",)),
-    (("reaction", "ec", "molecular_function", "function"), (rf"(?:does|can) {_IT} cataly[sz]e (?:the )?{_V}",)),
-    (("cofactor", "ligand"), (rf"does {_IT} (?:need|require|use|depend on) {_A}{_V}(?: as (?:a|its) cofactor)?",)),
+    (("domain", "family"), ("domain", "family"), (rf"does {_IT} {_HAS} {_A}{_V} (?:domain|motif|repeat)s?",)),
+    (_IDENTITY, _NAMED, (rf"does {_IT} {_HAS} {_A}{_V} activity",)),
     (
-        ("cofactor", "ligand", "molecular_function", "function"),
+        ("reaction", "ec", "molecular_function", "function"),
+        ("ec", "reaction"),
+        (rf"(?:does|can) {_IT} cataly[sz]e (?:the )?{_V}",),
+    ),
+    (_BOUND, _BOUND, (rf"does {_IT} (?:need|require|use|depend on) {_A}{_V}(?: as (?:a|its) cofactor)?",)),
+    (
+        (*_BOUND, "molecular_function", "function"),
+        _BOUND,
         (rf"(?:does|can) {_IT} bind (?:to )?{_A}{_V}", rf"is {_V} (?:a|the) (?:ligand|cofactor|substrate) of {_IT}"),
     ),
-    (_IDENTITY, (rf"(?:is|does) (?:{_IT}|this) (?:act as |function as )?(?:a|an) {_V}",)),
+    (_IDENTITY, _NAMED, (rf"(?:is|does) (?:{_IT}|this) (?:act as |function as )?(?:a|an) {_V}",)),
 )
-"""Kinds in which a value is looked for, and the wordings that name one."""
+"""Kinds in which a value is looked for, those that are told where it is in none, and the wordings that name one."""
 
 _SEVERAL = re.compile(r"\b(?:and|or|than|both|same)\b|,", re.IGNORECASE)
 
@@ -235,12 +245,12 @@ def read_question(text: str) -> Asked | None:
     for kinds, otherwise, wordings in _OPEN_TABLE:
         if any(wording.fullmatch(question) for wording in wordings):
             return Asked(kinds, otherwise=otherwise)
-    for kinds, closed in _CLOSED_TABLE:
-        for wording in closed:
+    for kinds, otherwise, wordings in _CLOSED_TABLE:
+        for wording in wordings:
             if found := wording.fullmatch(question):
                 named = found.groupdict()
                 value = _PLACES[named["place"].lower()] if named.get("place") else named["value"]
-                return None if _SEVERAL.search(value) else Asked(kinds, value=value)
+                return None if _SEVERAL.search(value) else Asked(kinds, value, otherwise)
     return None
 
 
@@ -249,4 +259,4 @@ def _compiled(wordings: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _OPEN_TABLE = tuple((kinds, otherwise, _compiled(wordings)) for kinds, otherwise, wordings in _OPEN)
-_CLOSED_TABLE = tuple((kinds, _compiled(wordings)) for kinds, wordings in _CLOSED)
+_CLOSED_TABLE = tuple((kinds, otherwise, _compiled(wordings)) for kinds, otherwise, wordings in _CLOSED)
