@@ -14,6 +14,7 @@ from rich.table import Table
 import protein2text.cli_qa
 import protein2text.cli_report  # noqa: F401  both add their commands to `data`
 from protein2text import __version__, cli_model
+from protein2text.cli_ask import ask
 from protein2text.cli_common import (
     EXIT_RUNTIME,
     Json,
@@ -32,11 +33,9 @@ from protein2text.cli_index import index_app
 from protein2text.cli_literature import data_literature
 from protein2text.cli_predict import predict
 from protein2text.cli_record import record
-from protein2text.errors import MissingFile
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
-    from protein2text.proteins import Protein
 
 DEMO_RUN = Path("runs/demo")
 """Folder that ``protein2text demo`` writes and ``protein2text serve`` looks for."""
@@ -53,6 +52,7 @@ data_app.command("literature")(data_literature)
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
 app.command()(predict)
+app.command()(ask)
 app.command()(record)
 app.add_typer(encoder_app, name="encoder")
 app.add_typer(index_app, name="index")
@@ -83,7 +83,7 @@ def options(
 
     protein2text serve                    keep the demo's model up
 
-    protein2text ask "What does this protein bind?" --protein my.fasta
+    protein2text ask my.fasta             about a protein of yours
     """
     from protein2text.cli_display import log_to
 
@@ -294,34 +294,6 @@ def serve(
 
 
 @app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="The question, in plain language.")],
-    protein: Annotated[
-        list[str], typer.Option(help="Residues, a FASTA file, or - for standard input; give two for a pair.")
-    ],
-    url: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8000",
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Ask a running service about a protein.
-
-    [bold]Examples[/bold]
-
-    protein2text ask "What does this protein bind?" --protein insulin.fasta
-
-    protein2text ask "Where is it found?" --protein MALWMRLLPLLALLALWGPDPAAA --json
-    """
-    sequences = [_read_protein(text) for text in protein]
-    from protein2text_serve.client import ask as send
-
-    answer = send(url, sequences, question, max_tokens=max_tokens)
-    if as_json:
-        print_json(plain(answer))
-    else:
-        typer.echo(answer.text)
-
-
-@app.command()
 def doctor(
     output: Annotated[Path, typer.Option(help="Folder whose disk is measured.")] = Path("."),
     as_json: Json = False,
@@ -345,32 +317,6 @@ def doctor(
         stdout().print(table)
         typer.echo("ready: the CPU path works" if examination.healthy else "not ready: see 'missing' above")
     raise typer.Exit(0 if examination.healthy else EXIT_RUNTIME)
-
-
-def _read_protein(text: str) -> str:
-    """Check one ``--protein`` and give its residues, as FASTA where it has an accession.
-
-    Raises:
-        RecordError: no protein, or not exactly one.
-        MissingFile: it looks like a path and is none.
-    """
-    from protein2text.proteins import one_protein, parse_protein, read_proteins
-
-    if text == "-":
-        record = "standard input"
-        return _with_accession(parse_protein(typer.get_text_stream("stdin").read(), record=record), record)
-    path = Path(text)
-    if "." in path.name or "/" in text:
-        if not path.is_file():
-            raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
-        return _with_accession(one_protein(read_proteins(path), text), str(path))
-    return _with_accession(parse_protein(text, record="--protein"), "--protein")
-
-
-def _with_accession(protein: "Protein", record: str) -> str:
-    """FASTA, unless the name is only that of where it was read from."""
-    named = not protein.accession.startswith(record)
-    return f">{protein.accession}\n{protein.sequence}" if named else protein.sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
