@@ -49,6 +49,58 @@ def test_the_filter_for_large_sets_finds_what_the_exhaustive_search_finds(
     assert strong <= {hit[:3] for hit in filtered}
 
 
+@pytest.fixture
+def database(family: dict[str, str], tmp_path: Path) -> Path:
+    """The family under numbers, as an index stores it."""
+    fasta = tmp_path / "all.fasta"
+    fasta.write_text("".join(f">{number}\n{sequence}\n" for number, sequence in enumerate(family.values())))
+    mmseqs._run("createdb", str(fasta), str(tmp_path / "database"))
+    return tmp_path / "database"
+
+
+def test_a_database_is_searched_in_one_run_whose_rows_are_smith_waterman(
+    family: dict[str, str], database: Path, identity: Any
+) -> None:
+    names = list(family)
+    queries = [family["a2"], "W" * 30, family["m1_40"], family["stranger0"]]
+    found = list(mmseqs.search_database(queries, database, max_hits=100))
+    assert [names[int(rows[0].target)] if rows else None for rows in found] == ["a2", None, "m1_40", "stranger0"]
+    assert [len(rows) for rows in found] == [4, 0, 4, 1]
+    for query, rows in zip(queries, found, strict=True):
+        assert [row.bits for row in rows] == sorted((row.bits for row in rows), reverse=True)
+        for row in rows:
+            target = family[names[int(row.target)]]
+            measured, covered = identity(query, target)
+            assert row.identity == pytest.approx(measured, abs=0.03 if measured >= 0.5 else 0.06)
+            assert max(row.query_coverage, row.target_coverage) == pytest.approx(covered, abs=0.15)
+            assert row.query_coverage == pytest.approx((row.query_end - row.query_begin + 1) / len(query), abs=6e-4)
+            assert row.target_coverage == pytest.approx((row.target_end - row.target_begin + 1) / len(target), abs=6e-4)
+            assert row.evalue <= mmseqs.MAX_EVALUE
+    assert [rows[:2] for rows in found] == list(mmseqs.search_database(queries, database, max_hits=2))
+    assert list(mmseqs.search_database([], database, max_hits=2)) == []
+
+
+def test_the_filter_for_many_queries_finds_what_the_exhaustive_search_finds(
+    family: dict[str, str], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = list(family.values())
+    exhaustive = list(mmseqs.search_database(queries, database, max_hits=50))
+    monkeypatch.setattr(mmseqs, "ANSWERED_CELLS", 0)
+    filtered = list(mmseqs.search_database(queries, database, max_hits=50))
+    for rows, expected in zip(filtered, exhaustive, strict=True):
+        strong = [row for row in expected if row.identity >= 0.55]
+        assert strong
+        assert rows[: len(strong)] == strong
+
+
+@pytest.mark.parametrize("letter", ["X", "L", "Q"])
+def test_an_alignment_of_nothing_is_no_hit(family: dict[str, str], database: Path, letter: str) -> None:
+    """MMseqs2 gives it an E-value below any limit where every pair is aligned."""
+    query = 50 * letter
+    assert list(mmseqs.search_database([query], database, max_hits=50)) == [[]]
+    assert mmseqs.search({"query": query}, family) == []
+
+
 @pytest.mark.slow
 def test_a_query_with_more_neighbors_than_candidates_is_searched_again(
     sequences: Any, monkeypatch: pytest.MonkeyPatch
