@@ -20,6 +20,7 @@ WORKSHOP = (
     "protein2text.generate",
     "protein2text.data",
     "protein2text.neighbours",
+    "protein2text.answerers",
     "protein2text.registry",
     "protein2text.pages",
     "protein2text.resources",

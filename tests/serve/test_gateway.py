@@ -36,7 +36,8 @@ class Script:
 
     async def answer(self, question: Question) -> Piece:
         parts = [piece async for piece in self.stream(question)]
-        return Piece("".join(part.text for part in parts), parts[-1].finish, 3, len(parts))
+        last = parts[-1]
+        return Piece("".join(part.text for part in parts), last.finish, 3, len(parts), last.details)
 
     async def stream(self, question: Question) -> AsyncIterator[Piece]:
         for piece in self.pieces:
@@ -69,6 +70,21 @@ def ask(script: Script, **more: Any) -> httpx.Response:
     response = talk(script, work)
     assert isinstance(response, httpx.Response)
     return response
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_an_answer_rests_on_stands_beside_its_provenance(stream: bool) -> None:
+    details = {"neighbours": {"status": "answered", "facts": [{"kind": "ec", "value": "3.2.1.4"}]}}
+    response = ask(Script(Piece("It "), Piece("is.", "stop", details=details)), stream=stream)
+    bodies = [
+        json.loads(line.removeprefix("data: "))
+        for line in response.text.splitlines()
+        if line and line != "data: [DONE]"
+    ]
+    told = [body["protein2text"] for body in bodies if "protein2text" in body]
+    assert told[-1]["neighbours"] == details["neighbours"]
+    assert {**told[0], **details} == told[-1], "nothing that was said at first is taken back"
+    assert len(told) == 1 + stream
 
 
 @pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\x0bb\x0c", "a\n\ndata: [DONE]\n\nb", 'quote " and \\', "🧬"])
