@@ -1,0 +1,96 @@
+"""An index on trial: the whole report, with no help from the tested protein's own entry."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protein2text.config import RunConfig, load_run
+from protein2text.data.sample import sample_proteins
+from protein2text.evaluate.exposure import held
+from protein2text.evaluate.facts import polarity
+from protein2text.evaluate.run import evaluate
+from protein2text.neighbours.facts import Fact
+from protein2text.neighbours.index_answerer import NO_PROTEIN
+from protein2text.proteins import Protein
+from tests.evaluate.stored import SMALL, write_sample_world
+from tests.neighbours.small_index import RELEASE, entry, write_index
+
+NUM_ITEMS = 24
+KINDS = {"binds": "ligand", "location": "location", "process": "biological_process", "kind": "family"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    folder = tmp_path_factory.mktemp("evaluation")
+    settings = {"max_items": NUM_ITEMS, "resamples": 1000}
+    data = write_sample_world(folder)
+    return load_run("tiny", {"name": "tried", "output": str(folder), "data": data, "evaluation": settings})
+
+
+@pytest.fixture(scope="module")
+def report(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Of an index that holds every protein of the world, those of the test side too."""
+    folder = tmp_path_factory.mktemp("index") / "all"
+    eco = ("ECO:0000269",)
+    entries = [
+        entry(one.accession, one.sequence, *(Fact(KINDS[kind], value, None, eco) for kind, value in one.facts.items()))
+        for proteins in sample_proteins(0, SMALL).values()
+        for one in proteins
+    ]
+    write_index(folder, entries)
+    events: list[dict[str, Any]] = []
+    result = evaluate(f"neighbours:{folder}", config, on_event=events.append)
+    assert events[-1]["step"] == events[-1]["num_steps"] > 3 * NUM_ITEMS
+    assert "was left out" in Path(result.report_html).read_text(encoding="utf-8")
+    lines = Path(result.answers).read_text(encoding="utf-8").splitlines()
+    return json.loads(Path(result.report_json).read_text(encoding="utf-8")), [json.loads(line) for line in lines]
+
+
+def test_the_report_names_index_and_release_and_what_it_held(report: tuple[dict[str, Any], Any]) -> None:
+    told, answers = report
+    assert told["model"]["name"] == "neighbours:all"
+    assert told["model"]["release"] == RELEASE
+    assert len(told["model"]["manifest_sha256"]) == 64
+    assert told["decoding"] == {}
+    tested = {protein["accession"] for line in answers if line["row"] == "true" for protein in line["proteins"]}
+    assert told["exposure"]["num_held"] == told["exposure"]["num_proteins"] == len(tested) > 5
+    assert told["exposure"]["num_twins"] == 0
+    assert any(notice.startswith(f"The index holds {len(tested)} of the {len(tested)}") for notice in told["notices"])
+    assert {row["name"] for row in told["rows"]} >= {"true", "swapped", "shuffled", "none", "neighbour", "prior"}
+
+
+def test_no_entry_answers_for_itself_and_what_has_no_protein_is_refused(
+    report: tuple[Any, list[dict[str, Any]]],
+) -> None:
+    _, answers = report
+    by_row: dict[str, list[dict[str, Any]]] = {}
+    for line in answers:
+        by_row.setdefault(line["row"], []).append(line)
+    for row in ("true", "swapped", "shuffled"):
+        for line in by_row[row]:
+            assert not [one["accession"] for one in line["proteins"] if one["accession"] in line["answer"]]
+            assert line["model"]
+            assert line["decoding"] is None
+    assert Counter(line["answer"] for line in by_row["none"]) == {NO_PROTEIN: NUM_ITEMS}
+    refusal = f"no characterised homologue in {RELEASE}"
+    grounded = [line for line in by_row["true"] if refusal not in line["answer"] and "SYN" in line["answer"]]
+    assert len(grounded) > NUM_ITEMS / 2, "members of its family answer for a protein"
+    assert sum(refusal in line["answer"] for line in by_row["shuffled"]) > NUM_ITEMS / 2
+
+
+def test_the_refusal_is_neither_yes_nor_no() -> None:
+    assert polarity(f"no characterised homologue in {RELEASE}") is None
+    assert polarity(f"No characterised homologue in {RELEASE}.") is None
+    assert polarity(NO_PROTEIN) is None
+    assert polarity("No, it has no characterised homologue.") == "no"
+
+
+def test_what_an_index_holds_of_a_test_is_counted() -> None:
+    proteins = [Protein(name, sequence) for name, sequence in (("A", "MK"), ("B", "ML"), ("C", "MM"), ("C", "MM"))]
+    found = held({"A": "MK", "X": "ML", "Y": "ML", "C": "MQ"}, proteins)
+    assert (found.num_proteins, found.num_held, found.first_held, found.num_twins) == (3, 2, ("A", "C"), 1)
+    assert len(found.notices()) == 2
+    assert held({"Z": "MZ"}, proteins).notices() == []
