@@ -47,12 +47,13 @@ class Neighbours:
 
     async def look_up_batch(self, batch: list[Question]) -> list[Piece]:
         """One search for a batch."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._answers, batch)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self.answer_batch, batch)
 
     async def ready(self) -> None:
         """Return at once: an index that is open can answer."""
 
-    def _answers(self, batch: list[Question]) -> list[Piece]:
+    def answer_batch(self, batch: list[Question]) -> list[Piece]:
+        """Answers to a batch, in its order."""
         queries = [query_of(question, str(number)) for number, question in enumerate(batch)]
         replies = {reply.id: reply for replies in self.answerer.answer(queries) for reply in replies}
         return [Piece(replies[query.id].text, "stop", details=replies[query.id].details) for query in queries]
