@@ -16,8 +16,9 @@ from protein2text.neighbours.facts import Fact
 from protein2text.neighbours.index_answerer import NO_PROTEIN
 from protein2text.proteins import Protein
 from tests.evaluate.stored import SMALL, write_sample_world
-from tests.neighbours.small_index import RELEASE, entry, write_index
+from tests.neighbours.made_index import entry, make_index
 
+RELEASE = "2026_01"
 NUM_ITEMS = 24
 KINDS = {"binds": "ligand", "location": "location", "process": "biological_process", "kind": "family"}
 
@@ -40,7 +41,7 @@ def report(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple
         for proteins in sample_proteins(0, SMALL).values()
         for one in proteins
     ]
-    write_index(folder, entries)
+    make_index(folder, entries)
     events: list[dict[str, Any]] = []
     result = evaluate(f"neighbours:{folder}", config, on_event=events.append)
     assert events[-1]["step"] == events[-1]["num_steps"] > 3 * NUM_ITEMS

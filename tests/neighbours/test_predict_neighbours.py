@@ -21,8 +21,9 @@ from protein2text.neighbours.facts import Fact
 from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.proteins import Protein
 from tests.generate.conftest import read, save_model, write
-from tests.neighbours.small_index import RELEASE, entry, write_index
+from tests.neighbours.made_index import entry, make_index
 
+RELEASE = "2026_01"
 NUM_ENTRIES = 12
 EXPERIMENT, SIMILARITY = ("ECO:0000269",), ("ECO:0000250",)
 
@@ -51,7 +52,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> NeighbourIndex:
     """Each sequence under one accession, and that of entry 1 under another with another EC number."""
     folder = tmp_path_factory.mktemp("index") / "small"
     entries = [entry(f"P{number:05}", residues(number), *facts(number)) for number in range(NUM_ENTRIES)]
-    return write_index(folder, [*entries, entry("Q00001", residues(1), Fact("ec", "1.1.1.1", None, EXPERIMENT))])
+    return make_index(folder, [*entries, entry("Q00001", residues(1), Fact("ec", "1.1.1.1", None, EXPERIMENT))])
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_a_prediction_goes_on_where_it_was_cut_and_with_the_same_index_alone(
     rest = predict(source, named(index), output)
     assert (rest.answered, rest.already_answered) == (len(records()) - 5, 5)
     assert output.read_bytes() == b"".join(lines), "neither the cut nor how many are searched together shows"
-    other = write_index(tmp_path / "other", [entry("P1", residues(1), *facts(1))])
+    other = make_index(tmp_path / "other", [entry("P1", residues(1), *facts(1))])
     with pytest.raises(ResumeMismatch, match="manifest_sha256"):
         predict(source, named(other), output)
 

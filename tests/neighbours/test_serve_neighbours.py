@@ -29,8 +29,8 @@ from protein2text_serve.refusals import Refused
 from protein2text_serve.run import start, stop
 from protein2text_serve.settings import ServiceConfig
 from tests.generate.conftest import save_model
-from tests.neighbours.small_index import RELEASE, entry, write_index
-from tests.neighbours.test_predict_neighbours import QUESTION, ec, facts, relative, residues
+from tests.neighbours.made_index import entry, make_index
+from tests.neighbours.test_predict_neighbours import QUESTION, RELEASE, ec, facts, relative, residues
 
 NUM_ENTRIES = 5
 DECODED = {"max_tokens": 5, "max_completion_tokens": 5, "temperature": 0.5}
@@ -41,7 +41,7 @@ DECODED = {"max_tokens": 5, "max_completion_tokens": 5, "temperature": 0.5}
 def index(tmp_path_factory: pytest.TempPathFactory) -> NeighbourIndex:
     folder = tmp_path_factory.mktemp("index") / "small"
     cofactor = Fact("cofactor", "Zn(2+)", "CHEBI:29105", ("ECO:0000269",))
-    return write_index(folder, [entry(f"P{n:05}", residues(n), *facts(n), cofactor) for n in range(NUM_ENTRIES)])
+    return make_index(folder, [entry(f"P{n:05}", residues(n), *facts(n), cofactor) for n in range(NUM_ENTRIES)])
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_a_replica_puts_facts_into_prompts_and_says_which(index: NeighbourIndex,
 
 
 def test_a_replica_refuses_an_index_that_changed_since_the_start(index: NeighbourIndex, tmp_path: Path) -> None:
-    write_index(tmp_path / "i", [entry("P1", residues(1), *facts(1))])
+    make_index(tmp_path / "i", [entry("P1", residues(1), *facts(1))])
     config = ServiceConfig(model=f"neighbours:{tmp_path / 'i'}")
     card = resolve_model(config)
     manifest = tmp_path / "i" / "index.json"
