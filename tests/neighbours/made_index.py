@@ -1,24 +1,25 @@
 """An index of entries that a test makes up, written without Ray."""
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from protein2text.data import mmseqs
-from protein2text.neighbours.entries import Characterised, to_table
+from protein2text.neighbours.entries import Characterised, content_digest, to_table
+from protein2text.neighbours.entry_writer import EntryWriter
 from protein2text.neighbours.facts import Fact
-from protein2text.neighbours.index_folder import INDEX_VERSION, MANIFEST, STORED_SCHEMA, NeighbourIndex
+from protein2text.neighbours.index_folder import NeighbourIndex
+from protein2text.neighbours.seal import seal
+from protein2text.proteins import Protein
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
 
 def entry(accession: str, sequence: str, *facts: Fact) -> Characterised:
+    checksum = Protein(accession, sequence).checksum
     return Characterised(
-        accession, f"Protein {accession}", None, sequence, "", "2026_01", "CC BY 4.0", 1, "made", facts
+        accession, f"Protein {accession}", None, sequence, checksum, "2026_01", "CC BY 4.0", 1, "made", facts
     )
 
 
@@ -35,25 +36,13 @@ def relative(rng: random.Random, sequence: str, identity: float) -> str:
     return "".join(letters)
 
 
-def make_index(folder: Path, entries: Sequence[Characterised]) -> NeighbourIndex:
-    data = folder / "made"
-    (data / "entries").mkdir(parents=True)
-    (data / "mmseqs").mkdir()
-    targets: dict[str, int] = {}
-    numbers = [targets.setdefault(each.sequence, len(targets)) for each in entries]
-    columns = [*to_table(entries).columns, pa.nulls(len(entries), pa.binary()), pa.array(numbers, pa.int32())]
-    pq.write_table(pa.table(columns, schema=STORED_SCHEMA), data / "entries" / "part-0.parquet", row_group_size=50)
-    fasta = folder / "sequences.fasta"
-    fasta.write_text("".join(f">{number}\n{sequence}\n" for sequence, number in targets.items()))
-    mmseqs._run("createdb", str(fasta), str(data / "mmseqs" / "sequences"))
-    manifest = {
-        "version": INDEX_VERSION,
-        "generation": "made",
-        "releases": ["2026_01"],
-        "licences": {"CC BY 4.0": len(entries)},
-        "counts": {"entries": len(entries)},
-        "parts": ["part-0.parquet"],
-        "checksums": {},
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+def make_index(folder: Path, entries: Sequence[Characterised], calibration_entries: int = 0) -> NeighbourIndex:
+    """The index that a build makes of some entries, opened."""
+    writer = EntryWriter(folder / "generation-1")
+    for start in range(0, len(entries), 100):
+        some = entries[start : start + 100]
+        digests = pa.array([content_digest(each) for each in some], pa.binary())
+        writer.add(to_table(some).append_column("content", digests))
+    settings = {"calibration_entries": calibration_entries, "seed": 0}
+    seal(folder, writer, {"generation": "generation-1", "sources": [], **settings, **writer.finish()}, None)
     return NeighbourIndex.open(folder)
