@@ -6,6 +6,7 @@ from pathlib import Path
 
 from protein2text.data.records import load_card
 from protein2text.data.split import split
+from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.proteins import Protein
 from tests.data.qa.answer_server import Reply, answer_server
 from tests.data.qa.literature import passage, write_literature
@@ -18,6 +19,17 @@ def test_a_submitted_ingest_writes_a_corpus_on_the_cluster(cluster: Cluster, tmp
     result = cluster.run("ingest", table, "--output", tmp_path / "corpus")
     assert (result["records"], result["reasons"]) == (1, {"no_function": 1})
     assert json.loads((tmp_path / "corpus" / "card.json").read_text())["checksum"] == result["checksum"]
+
+
+def test_a_submitted_job_builds_an_index_and_updates_it(cluster: Cluster, tmp_path: Path) -> None:
+    header, sequence = "Entry\tFunction [CC]\tSequence", "MKVLAAGIVGLLLAQWERTYHPNDSCF"
+    (tmp_path / "one.tsv").write_text(f"{header}\nP1\tFUNCTION: Binds.\t{sequence}\nP2\t\tMKL\n")
+    (tmp_path / "two.tsv").write_text(f"{header}\nP3\tFUNCTION: Moves.\t{sequence[::-1]}\n")
+    index = str(tmp_path / "index")
+    built = cluster.run("index", "build", f"{tmp_path}/one.tsv", "--output", index)
+    updated = cluster.run("index", "update", index, f"{tmp_path}/two.tsv")
+    assert [(told["entries"], told["quarantined"]) for told in (built, updated)] == [(1, 1), (2, 0)]
+    assert list(NeighbourIndex.open(index).sequences()) == ["P1", "P3"]
 
 
 def test_a_submitted_job_reads_literature(cluster: Cluster, tmp_path: Path) -> None:
