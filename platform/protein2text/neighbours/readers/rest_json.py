@@ -44,7 +44,7 @@ def _add_names(facts: FactList, described: dict[str, Any], name: str | None) -> 
     several = ("alternativeNames", "submissionNames")
     first = described.get("recommendedName") or {}
     groups = [first, *(group for kind in several for group in described.get(kind) or [])]
-    full = [group["fullName"] for group in groups if (group.get("fullName") or {}).get("value") == name]
+    full = [stated for group in groups if (stated := group.get("fullName")) and stated["value"] == name]
     facts.add("name", name, _evidence(full[0]) if full else NO_EVIDENCE)
     for group in groups:
         for number in group.get("ecNumbers") or []:
