@@ -24,6 +24,7 @@ WORKSHOP = (
     "protein2text.registry",
     "protein2text.pages",
     "protein2text.resources",
+    "protein2text.memory",
 )
 ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
 """Command line, demo and rehearsal stand above all rooms: they may import any, and no room imports them."""
