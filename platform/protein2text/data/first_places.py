@@ -12,9 +12,6 @@ class FirstPlaces:
     def __init__(self) -> None:
         self._first: dict[str, tuple[str, str, bytes | None]] = {}
 
-    def __len__(self) -> int:
-        return len(self._first)
-
     def doubled(self, outcomes: pa.Table, column: str) -> dict[int, dict[str, str]]:
         """Take one batch of outcomes, and give what the quarantine says of those whose name stood before, by row.
 

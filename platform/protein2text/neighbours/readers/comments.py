@@ -5,15 +5,16 @@ import re
 from protein2text.data.evidence import strip_evidence
 from protein2text.neighbours.readers.fact_list import FactList, split_molecule, stated_evidence
 
-_NEXT = r"(?=;\s*(?:Xref|EC|Evidence|PhysiologicalDirection|Reaction|Name|Note)=|;?\s*\Z)"
+_NEXT = r"(?=;\s*(?:Xref|EC|Evidence|PhysiologicalDirection|Reaction|Name|Note)=|;?\Z)"
+"""What ends a value; white space is single here, a run of it would be searched again from each of its places."""
 _REACTION = re.compile(rf"Reaction=(.+?){_NEXT}(.*?)(?=;\s*Reaction=|\Z)")
 _RHEA = re.compile(r"Rhea:(RHEA:\d+)")
 _EC = re.compile(r"\bEC=([\d.n-]+)")
 _COFACTOR = re.compile(rf"Name=(.+?){_NEXT}(.*?)(?=;\s*(?:Name|Note)=|\Z)")
 _CHEBI = re.compile(r"ChEBI:(CHEBI:\d+)")
-_EVIDENCE = re.compile(r"Evidence=(\{[^}]*\})")
+_EVIDENCE = re.compile(r"Evidence=(\{[^{}]*\})")
 _NOTE = re.compile(r"(?:^|[\s.;])Note[=:].*")
-_STATEMENT = re.compile(r"((?:[^{}.;]|\.(?=\S))+)((?:\{[^}]*\})?)(?:[.;]\s*|\Z)")
+_STATEMENT = re.compile(r"((?:[^{}.;]|\.(?=\S))++)((?:\{[^{}]*\})?)")
 """Up to a stop: a location, or its topology or orientation, and the evidence behind it."""
 _ISOFORM = re.compile(r"(Isoform [^:]{1,40}): (.+)", re.IGNORECASE)
 """How older releases began the locations of an isoform."""
@@ -26,9 +27,9 @@ def add_comment(facts: FactList, topic: str, text: str) -> None:
     elif topic == "SIMILARITY":
         facts.add_similarity(text)
     elif topic == "CATALYTIC ACTIVITY":
-        _add_reactions(facts, text)
+        _add_reactions(facts, " ".join(text.split()))
     elif topic == "COFACTOR":
-        _add_cofactors(facts, text)
+        _add_cofactors(facts, " ".join(text.split()))
     elif topic == "SUBCELLULAR LOCATION":
         _add_locations(facts, text)
 

@@ -7,8 +7,8 @@ from protein2text.data.readers.uniprot_flat import unwrapped
 from protein2text.neighbours.readers.fact_list import Evidence, FactList, stated_evidence
 
 _LINES = re.compile(r"\nFT   (DOMAIN|BINDING|METAL|NP_BIND) +(\S+)(?: +(\S+)(?: +(.*))?)?((?:\nFT {6,}.*)*)")
-_CELL = re.compile(r"(?:^|;\s*)(DOMAIN|BINDING|METAL|NP_BIND) (\S+?)((?:;\s*/\w+=\"(?:[^\"]|\"\")*\")*)(?=;|\s*\Z)")
-_QUALIFIER = re.compile(r'/(\w+)="((?:[^"]|"")*)"')
+_CELL = re.compile(r"(?:^|;\s*)(DOMAIN|BINDING|METAL|NP_BIND) (\S+?)((?:;\s*/\w+=\"(?:[^\"]|\"\")*+\")*)(?=;|\s*\Z)")
+_QUALIFIER = re.compile(r'/(\w+)="((?:[^"]|"")*+)"')
 _POSITION = re.compile(r"[<>]?(\d+)")
 _FEATURE_ID = re.compile(r"\s*/FTId=\S+")
 _LABEL = re.compile(r"(?<=[a-z]) \d+\Z")

@@ -12,8 +12,8 @@ from protein2text.neighbours.readers.fact_list import FactList, stated_evidence
 _COMMENT = re.compile(
     r"CC   -!- (FUNCTION|CATALYTIC ACTIVITY|COFACTOR|SUBCELLULAR LOCATION|SIMILARITY):(.*(?:\nCC       .*)*)"
 )
-_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)(\{[^}]*\})?")
-_EC = re.compile(r"(?:EC=|\(EC )([\d.n-]+)[ )]*(\{[^}]*\})?")
+_NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)(\{[^{}]*\})?")
+_EC = re.compile(r"(?:EC=|\(EC )([\d.n-]+)[ )]*(\{[^{}]*\})?")
 _GO = re.compile(r"\nDR   GO; (GO:\d+); ([FPC]:.*); (\w+)[^;\n]*")
 _SIGNATURE = re.compile(r"\nDR   (?:InterPro; (IPR\d+)|P(?:fam|FAM); (PF\d+)); (.*?)(?:; \d+)?\.?(?=\n)")
 

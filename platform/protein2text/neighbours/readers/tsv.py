@@ -23,7 +23,7 @@ _GO = {
     "Gene Ontology (biological process)": "P",
     "Gene Ontology (cellular component)": "C",
 }
-_GO_TERM = re.compile(r"([^;].*?) \[(GO:\d{7})\](?=;|\s*\Z)")
+_GO_TERM = re.compile(r"(.+) \[(GO:\d{7})\]")
 _FEATURES = ("Domain [FT]", "Binding site", "Metal binding", "Nucleotide binding")
 _SIGNATURES = ("InterPro", "Pfam")
 
@@ -44,8 +44,9 @@ def characterise(raw: str, place: Place) -> Characterised:
         for text in split_comments(row.get(column, ""), topic):
             add_comment(facts, topic, text)
     for column, namespace in _GO.items():
-        for words, term in _GO_TERM.findall(row.get(column, "")):
-            facts.add_go(term, f"{namespace}:{words.strip(' ;')}", "")
+        for term in row.get(column, "").split("; "):
+            if found := _GO_TERM.fullmatch(term.strip(" ;")):
+                facts.add_go(found[2], f"{namespace}:{found[1]}", "")
     for column in _SIGNATURES:
         for term in filter(None, map(str.strip, row.get(column, "").split(";"))):
             facts.add_signature(term, "")
