@@ -41,7 +41,7 @@ _EC_CLASSES = {
 }
 _NOT_OF_THEIR_CLASS = frozenset(("urokinase", "enterokinase", "streptokinase", "staphylokinase"))
 """Called kinases, and none: a hexokinase is a kinase."""
-_WORD = re.compile(r"[\w-]+")
+_WORD = re.compile(r"\w+")
 
 
 def says(fact: Fact, value: str) -> bool:
