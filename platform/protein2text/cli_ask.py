@@ -18,7 +18,6 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_QUESTION = "What is the function of this protein?"
 _ACCESSION = re.compile(r"(?:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(?:-\d+)?", re.IGNORECASE)
 """Of UniProt; the digits in it are no residues, so nothing can be both."""
-_LONGEST_PATH = 4096
 
 Row = dict[str, Any]
 
@@ -91,13 +90,20 @@ def read_proteins_of(text: str, number: int) -> "list[Protein] | None":
 
     if text == "-":
         return parse_proteins(typer.get_text_stream("stdin").read(), record="standard input")
-    if len(text) < _LONGEST_PATH and Path(text).is_file():
+    if _is_file(text):
         return read_proteins(text)
     if "." in Path(text).name or "/" in text:
         raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
     if _ACCESSION.fullmatch(text):
         return None
     return parse_proteins(text, record=f"PROTEIN {number}")
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # residues are longer than a file's name may be
+        return False
 
 
 def _given(asked: Sequence[tuple[str, "list[Protein] | None"]], held: str = "") -> "list[Protein]":

@@ -93,7 +93,9 @@ def test_version_and_an_empty_command_line() -> None:
         ["data", "ingest", "x.tsv"],
         ["data", "literature", "--proteins", "x.tsv"],
         ["data", "split", "corpus", "--output", "s", "--test-share", "7"],
-        ["ask", "What?"],
+        ["ask"],
+        ["ask", "MKV", "--model", "folder", "--url", "http://127.0.0.1:9"],
+        ["ask", "MKV", "--context", "neighbours:index"],
         ["serve", "--port", "many"],
         ["serve", "--port", "99999"],
         ["parity", "folder", "--device", "tpu"],
@@ -115,12 +117,13 @@ def test_wrong_usage_exits_2(workdir: Path, arguments: list[str]) -> None:
         (["register", "absent.yaml"], ["absent.yaml does not exist"]),
         (["serve", "--run", "nowhere"], ["nowhere/run.yaml does not exist"]),
         (["demo-real", "nowhere"], ["nowhere/uniprot/human_function.tsv does not exist", "Name the folder"]),
-        (["ask", "What?", "--protein", "absent.fasta"], ["absent.fasta does not exist", "Give a FASTA file"]),
-        (["ask", "What?", "--protein", "MAJK"], ["residue 3", "'J'", "ACDEFGHIKLMNPQRSTVWYXBZUO"]),
-        (["ask", "What?", "--protein", ""], ["0 residues"]),
-        (["ask", "What?", "--protein", "ATGGCCAAGTTCGACGTTAA"], ["all 20 letters", "Translate it first"]),
+        (["ask", "absent.fasta"], ["absent.fasta does not exist", "Give a FASTA file"]),
+        (["ask", "MKV", "MAJK"], ["PROTEIN 2", "residue 3", "'J'", "ACDEFGHIKLMNPQRSTVWYXBZUO"]),
+        (["ask", ""], ["0 residues"]),
+        (["ask", "ATGGCCAAGTTCGACGTTAA"], ["all 20 letters", "Translate it first"]),
+        (["ask", "p12345"], ["an accession", "a sequence is needed", "uniprotkb/P12345.fasta"]),
         (["data", "sample", "/proc/nowhere"], ["/proc/nowhere", "No such file", "name another"]),
-        (["ask", "What?", "--protein", "-"], ["standard input", "0 residues"]),
+        (["ask", "-"], ["standard input", "0 residues"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(workdir: Path, arguments: list[str], parts: list[str]) -> None:
@@ -140,7 +143,7 @@ def test_an_unknown_key_names_file_section_and_nearest_key(workdir: Path) -> Non
 
 
 def test_no_service_is_one_line_and_exit_1() -> None:
-    result = runner.invoke(app, ["ask", "What?", "--protein", "MKV", "--url", CLOSED_PORT])
+    result = runner.invoke(app, ["ask", "MKV", "--url", CLOSED_PORT])
     assert result.exit_code == 1
     assert CLOSED_PORT in error_line(result.stderr)
 
