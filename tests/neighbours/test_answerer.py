@@ -52,7 +52,7 @@ def test_a_fact_comes_with_its_sources_and_contradictions(index: NeighbourIndex,
     assert answer.status == "answered"
     assert [fact.fact.value for fact in answer.facts] == ["3.2.1.6", "3.2.1.4"]
     assert [fact.sources[0].entry.accession for fact in answer.facts] == ["FAR", "NEAR"]
-    assert "These contradict each other: 3.2.1.6, 3.2.1.4" in answer.text
+    assert "These contradict each other, and no one entry states both: 3.2.1.6 and 3.2.1.4." in answer.text
     assert [hit.entry.accession for hit in answer.domain_hits] == ["PART"]
     row = json.loads(json.dumps(answer.as_dict()))
     assert row["facts"][0]["sources"][0]["pubmed"] == ["7"]

@@ -98,8 +98,13 @@ def test_the_sample_worlds_questions_are_inside_and_pairs_are_not() -> None:
     assert not any(read_question(question) for question in sample_texts._PAIR.values())
 
 
-def test_the_examples_are_inside() -> None:
+def test_the_examples_of_refusals_and_of_the_documentation_are_inside(repository: Path) -> None:
     assert all(read_question(question) for question in EXAMPLES)
+    rows = (repository / "docs" / "neighbours.md").read_text(encoding="utf-8").split("| question | facts |\n")[1]
+    table = rows.split("\n\n")[0].splitlines()[1:]
+    questions = [f"{words.strip()}?" for row in table for words in row.split("|")[1].split("?") if words.strip()]
+    assert len(questions) >= 15
+    assert [question for question in questions if not read_question(question)] == []
 
 
 def test_published_questions(real_data: Path) -> None:

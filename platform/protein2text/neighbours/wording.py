@@ -102,9 +102,10 @@ def measured(frequency: "Frequency") -> str:
     digits = f" at {frequency.level} digits" if frequency.level is not None else ""
     return (
         f"Cited {kind} were the protein's own{digits} in {frequency.num_agreeing} of {frequency.n} leave-one-out cases "
-        f"of {frequency.num_proteins} proteins at {frequency.identity_bin} identity and {frequency.coverage_bin} "
-        f"coverage ({frequency.share:.0%}, 95 % interval {frequency.low:.0%} to {frequency.high:.0%})."
-    ).replace("%", " %").replace("  %", " %")  # fmt: skip
+        f"of {frequency.num_proteins} proteins at {frequency.identity_bin} identity and a coverage of "
+        f"{frequency.coverage_bin} ({_percent(frequency.share)}, 95 % interval {_percent(frequency.low)} to "
+        f"{_percent(frequency.high)})."
+    )
 
 
 def _in_brackets(source: Source) -> str:
@@ -128,18 +129,24 @@ def _in_brackets(source: Source) -> str:
 
 
 def _contradiction(facts: Iterable[CitedFact]) -> list[str]:
-    values = [cited.fact.value for cited in facts if cited.contradicts]
-    if not values:
-        return []
-    return [f"These contradict each other: {', '.join(values)}; no one entry states them together."]
+    """A sentence for each fact that others contradict, each pair once."""
+    sentences, told = [], set()
+    for cited in facts:
+        others = [value for value in cited.contradicts if (value, cited.fact.value) not in told]
+        told |= {(cited.fact.value, value) for value in others}
+        if others:
+            named = f"{cited.fact.value} and {', '.join(others)}"
+            sentences.append(f"These contradict each other, and no one entry states both: {named}.")
+    return sentences
 
 
 def _confidence(facts: Sequence[CitedFact]) -> list[str]:
-    """A sentence for each frequency that is quoted, and one for the kinds without any."""
+    """A sentence for each frequency that is quoted, and one for what has none."""
     known = dict.fromkeys(cited.frequency for cited in facts if cited.frequency is not None)
-    unknown = dict.fromkeys(_PLURALS[cited.fact.kind] for cited in facts if cited.frequency is None)
-    sentences = [measured(frequency) for frequency in known]
-    return [*sentences, f"Not calibrated: {', '.join(unknown)}."] if unknown else sentences
+    partly = {frequency.kind for frequency in known}
+    unknown = dict.fromkeys(cited.fact.kind for cited in facts if cited.frequency is None)
+    words = [f"{'the other ' if kind in partly else ''}{_PLURALS[kind]}" for kind in unknown]
+    return [*map(measured, known), *([f"Not calibrated: {', '.join(words)}."] if words else [])]
 
 
 def _sources(facts: Iterable[CitedFact]) -> list[str]:
