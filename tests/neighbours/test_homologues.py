@@ -88,7 +88,7 @@ def test_real_pairs_align_as_dynamic_programming_aligns_them(real_data: Path, tm
         assert whole.score(*aligned) >= 0.9 * local.score(query, target)
 
 
-def test_experimental_evidence_goes_first_unless_it_is_remote() -> None:
+def test_experimental_evidence_goes_first_and_remote_homologues_ground_nothing() -> None:
     facts = {"rule": BY_RULE, "near": EC, "nearer": EC, "remote": EC, "part": EC, "other": Fact("name", "Other")}
     entries = {name: entry(name, "M", fact) for name, fact in facts.items()}
     found = [
@@ -99,7 +99,7 @@ def test_experimental_evidence_goes_first_unless_it_is_remote() -> None:
         homologue("near", 200),
         homologue("remote", 199),
     ]
-    assert [each.accession for each in rank("ec", found, entries)] == ["nearer", "near", "rule", "remote"]
+    assert [each.accession for each in rank("ec", found, entries)] == ["nearer", "near", "rule"]
     assert [each.accession for each in rank("name", found, entries)] == ["other"]
     assert rank("domain", found, entries) == []
 

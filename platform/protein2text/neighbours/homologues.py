@@ -14,7 +14,7 @@ MIN_COVERAGE = 0.5
 MAX_HOMOLOGUES = 300
 """Most homologues of one query: those with the highest bit scores."""
 NEAR_BEST = 0.5
-"""Share of the best bit score from which on a homologue with experimental evidence goes before one without."""
+"""Share of the best bit score below which a homologue grounds nothing, however good its evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,10 @@ def stream_homologues(index: NeighbourIndex, sequences: Sequence[str]) -> Iterat
 
 
 def rank(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Characterised]) -> list[Homologue]:
-    """The homologues that say something of a kind about the whole protein, the best ground first.
+    """The best homologues that say something of a kind about the whole protein, the best ground first.
 
-    Of those whose bit score is at least ``NEAR_BEST`` of the best, the ones whose entry has experimental evidence for
-    such a fact stand first, then the rest; within both the highest bit score. An experiment on a remote relative thus
-    never outranks a close one that says the same by rule.
+    Only those with at least ``NEAR_BEST`` of the best bit score: beside a close relative a remote one adds errors. Of
+    these, the ones whose entry has experimental evidence for such a fact stand first; within both the highest score.
     """
     stating = {
         homologue: any(fact.is_experimental for fact in facts)
@@ -89,9 +88,5 @@ def rank(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Chara
         if homologue.is_whole and (facts := [fact for fact in entries[homologue.accession].facts if fact.kind == kind])
     }
     best = max((homologue.bits for homologue in stating), default=0.0)
-
-    def ground(homologue: Homologue) -> tuple[bool, bool, float, str]:
-        remote = homologue.bits < NEAR_BEST * best
-        return remote, not remote and not stating[homologue], -homologue.bits, homologue.accession
-
-    return sorted(stating, key=ground)
+    near = [homologue for homologue in stating if homologue.bits >= NEAR_BEST * best]
+    return sorted(near, key=lambda homologue: (not stating[homologue], -homologue.bits, homologue.accession))
