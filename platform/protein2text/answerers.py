@@ -50,6 +50,8 @@ class Reply:
     text: str
     details: dict[str, Any] = field(default_factory=dict)
     """What an output row says of this answer, beside the text: plain JSON values."""
+    claims: str | None = None
+    """What an evaluation scores, where the text holds more than claims: sources, and what was measured of them."""
 
 
 class Answerer(Protocol):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from protein2text.answerers import Reply
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.exposure import Exposure
@@ -59,7 +60,8 @@ def write(world: World, folder: Path, answer: str = "It binds ATP.") -> tuple[di
         data={"corpus": {"/c": "a" * 64}},
     )
     html, path = write_report(report, judgment.rows, folder)
-    write_answers(judgment, corpus, requests, report, folder / "answers.jsonl")
+    replies = [Reply(str(place), f"{answer} [P12345]", {"place": place}) for place in range(len(requests))]
+    write_answers(judgment, corpus, requests, replies, report, folder / "answers.jsonl")
     return report, html, path
 
 
@@ -110,8 +112,11 @@ def test_every_raw_answer_is_kept_with_what_was_shown(world: World, tmp_path: Pa
             assert line["decoding"] == {"max_new_tokens": 64, "temperature": 0.0, "top_p": 1.0, "seed": 0}
             assert line["model"] == "f" * 64
             assert len(line["proteins"]) == (line["row"] != "none")
+            assert (line["answer"], line["text"]) == ("It binds ATP.", "It binds ATP. [P12345]")
         else:
-            assert line["decoding"] is line["proteins"] is None
+            assert line["decoding"] is line["proteins"] is line["text"] is line["details"] is None
+    told = [line["details"]["place"] for line in lines if line["details"]]
+    assert sorted(told) == list(range(len(told))), "each answer stands beside its own details"
     true = {line["item_id"]: line for line in lines if line["row"] == "true"}
     item = world.corpus.test[0]
     assert true[item.item_id]["proteins"] == [{"accession": "TEST0", "checksum": item.proteins[0].checksum}]

@@ -89,13 +89,10 @@ def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
     messages = ({"role": "user", "content": "<protein_sequence>\nWhat does this protein bind?"},)
     requests = [Request(f"r{n}", "true", messages, ("MKTAYIAKQR" * (1 + n % 5),), ("A",)) for n in range(12)]
     few, many = (
-        answer_here(
-            open_answerer(str(model_dir), decoding_of(EvaluationConfig(batch_tokens=tokens, max_new_tokens=8))),
-            requests,
-            lambda event: None,
-        )
+        open_answerer(str(model_dir), decoding_of(EvaluationConfig(batch_tokens=tokens, max_new_tokens=8)))
         for tokens in (1, 100_000)
     )
+    texts = [[reply.text for reply in answer_here(each, requests, lambda event: None)] for each in (few, many)]
     model = ProteinToText.from_pretrained(model_dir)
     prompts = [encode_prompt(model.tokenizer, request.messages) for request in requests]
     settings = Decoding(max_new_tokens=8)
@@ -103,7 +100,7 @@ def test_batch_size_does_not_change_greedy_answers(model_dir: Path) -> None:
         model.generate([prompt], [request.sequences], settings)[0]
         for prompt, request in zip(prompts, requests, strict=True)
     ]
-    assert few == many == alone
+    assert texts == [alone, alone]
 
 
 def test_a_damaged_model_is_refused(config: RunConfig, model_dir: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from protein2text.answerers import AnswerConfig, Answerer, Query, open_answerer
+from protein2text.answerers import AnswerConfig, Answerer, Query, Reply, open_answerer
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.chat import question_of
@@ -49,8 +49,9 @@ class _Actor:
         self._answerer = open_answerer(model_dir, decoding_of(config))
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        answers = answer_here(self._answerer, [_decode(text) for text in batch["request"]], lambda event: None)
-        return {"place": batch["place"], "answer": np.array(answers, dtype=object)}
+        replies = answer_here(self._answerer, [_decode(text) for text in batch["request"]], lambda event: None)
+        rows = [json.dumps(asdict(reply)) for reply in replies]
+        return {"place": batch["place"], "reply": np.array(rows, dtype=object)}
 
 
 def _decode(text: str) -> Request:
@@ -64,21 +65,18 @@ def _decode(text: str) -> Request:
     )
 
 
-def answer_here(answerer: Answerer, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
-    """The answerer's texts, in the order of the requests. A protein that is shown is never evidence for itself."""
-    texts = [""] * len(requests)
-    num_answered = 0
+def answer_here(answerer: Answerer, requests: Sequence[Request], on_event: OnEvent) -> list[Reply]:
+    """The answerer's replies, in the order of the requests. A protein that is shown is never evidence for itself."""
+    found: dict[int, Reply] = {}
     for replies in answerer.answer([_query(str(place), request) for place, request in enumerate(requests)]):
-        for reply in replies:
-            texts[int(reply.id)] = reply.text
-        num_answered += len(replies)
-        on_event({"stage": "evaluation", "step": num_answered, "num_steps": len(requests)})
-    return texts
+        found.update({int(reply.id): reply for reply in replies})
+        on_event({"stage": "evaluation", "step": len(found), "num_steps": len(requests)})
+    return [found[place] for place in range(len(requests))]
 
 
 def answer_on_ray(
     model_dir: str, requests: Sequence[Request], config: EvaluationConfig, on_event: OnEvent
-) -> list[str]:
+) -> list[Reply]:
     """Answer on a pool of actors, each of which holds the model once.
 
     Raises:
@@ -102,8 +100,9 @@ def answer_on_ray(
                 batch_size=None,
             )
         )
-        answers: dict[int, str] = {}
+        found: dict[int, Reply] = {}
         for batch in answered.iter_batches(batch_size=None, batch_format="numpy"):
-            answers.update(zip(batch["place"].tolist(), batch["answer"].tolist(), strict=True))
-            on_event({"stage": "evaluation", "step": len(answers), "num_steps": len(requests)})
-    return [answers[place] for place in range(len(requests))]
+            replies = [Reply(**json.loads(text)) for text in batch["reply"].tolist()]
+            found.update(zip(batch["place"].tolist(), replies, strict=True))
+            on_event({"stage": "evaluation", "step": len(found), "num_steps": len(requests)})
+    return [found[place] for place in range(len(requests))]

@@ -37,10 +37,7 @@ _NEGATION_AFTER = re.compile(
 )
 _OPENING = re.compile(r"^\W*(?:yes|no)\s*[,.:;!]", re.IGNORECASE)
 """The polarity that opens an answer: "No, it binds zinc" negates the question, not zinc."""
-_POLARITY = re.compile(
-    r"\W*(yes|no(?! characterised homologue))\b(?!\s*(?:/|,?\s*(?:and|or)\b)\s*(?:yes|no)\b)", re.IGNORECASE
-)
-"""The refusal of an index of neighbours opens with "no" and answers nothing."""
+_POLARITY = re.compile(r"\W*(yes|no)\b(?!\s*(?:/|,?\s*(?:and|or)\b)\s*(?:yes|no)\b)", re.IGNORECASE)
 
 
 def parse_facts(facts: Iterable[str]) -> Facts:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from protein2text.answerers import Reply
 from protein2text.evaluate.bootstrap import Estimate
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
@@ -200,10 +201,16 @@ def write_report(report: dict[str, Any], rows: Sequence[Row], folder: Path) -> t
 
 
 def write_answers(
-    judgment: Judgment, corpus: Corpus, requests: Sequence[Request], report: dict[str, Any], path: Path
-) -> None:
-    """Write one line per answer of every row, with what the model was shown, the decoding settings and the scores."""
-    shown = {(request.control, request.item_id): request for request in requests}
+    judgment: Judgment, corpus: Corpus, requests: Sequence[Request], replies: Sequence[Reply], report: dict[str, Any],
+    path: Path,
+) -> None:  # fmt: skip
+    """Write one line per answer of every row, with what the model was shown, the decoding settings and the scores.
+
+    ``answer`` is what was scored, ``text`` what was said; they differ where an answer holds its sources.
+    """
+    shown: dict[tuple[str, str], Request] = {(request.control, request.item_id): request for request in requests}
+    said: dict[tuple[str, str], Reply]
+    said = {(request.control, request.item_id): reply for request, reply in zip(requests, replies, strict=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for name in LABELS:
@@ -211,7 +218,7 @@ def write_answers(
                 if item.item_id not in judgment.answers[name]:
                     continue
                 answer = judgment.answers[name][item.item_id]
-                request = next((shown[key] for key in [(name, item.item_id)] if key in shown), None)
+                request, reply = shown.get((name, item.item_id)), said.get((name, item.item_id))
                 line = {
                     "version": REPORT_VERSION,
                     "item_id": item.item_id,
@@ -220,11 +227,13 @@ def write_answers(
                     "question": item.question,
                     "gold": item.gold,
                     "answer": answer,
+                    "text": None if reply is None else reply.text,
                     "scores": score_answer(item, answer, corpus.vocabulary),
                     "proteins": None if request is None else _shown_proteins(request),
                     "messages": None if request is None else list(request.messages),
                     "decoding": None if request is None else report["decoding"] or None,
                     "model": None if request is None else report["model"].get("manifest_sha256"),
+                    "details": None if reply is None else reply.details,
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

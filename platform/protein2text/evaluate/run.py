@@ -60,8 +60,10 @@ def evaluate(
     requests = build_requests(corpus.test, swapper, settings.seed)
     subject.refuse(requests)
     logger.info("%d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train))
-    texts = subject.answer(requests, on_event)
-    judgment = judge_answers(corpus, collect(requests, texts), settings)
+    replies = subject.answer(requests, on_event)
+    judgment = judge_answers(
+        corpus, collect(requests, [reply.text if reply.claims is None else reply.claims for reply in replies]), settings
+    )
     data = {"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split}
     report = build_report(
         judgment, corpus, settings, model=subject.description, data=data, seen=subject.seen(corpus.test_proteins),
@@ -69,7 +71,7 @@ def evaluate(
     )  # fmt: skip
     target = Path(output) if output is not None else config.folder / "evaluation"
     html, path = write_report(report, judgment.rows, target)
-    write_answers(judgment, corpus, requests, report, target / "answers.jsonl")
+    write_answers(judgment, corpus, requests, replies, report, target / "answers.jsonl")
     verdict = judgment.verdict
     logger.info("%s %s", verdict.sentence, verdict.reason)
     answers = str(target / "answers.jsonl")

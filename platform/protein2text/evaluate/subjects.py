@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from protein2text.answerers import NEIGHBOURS, index_folder, locate, open_answerer
+from protein2text.answerers import NEIGHBOURS, Reply, index_folder, locate, open_answerer
 from protein2text.config import RunConfig
 from protein2text.evaluate.answer import OnEvent, answer_here, answer_on_ray, decoding_of
 from protein2text.evaluate.controls import Request
@@ -28,8 +28,8 @@ class Subject(Protocol):
     def refuse(self, requests: Sequence[Request]) -> None:
         """Name a protein that it would not read before the first answer. Raises RecordError."""
 
-    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
-        """Texts, in the order of the requests."""
+    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[Reply]:
+        """In the order of the requests."""
 
     def seen(self, proteins: Iterable[Protein]) -> Exposure | Held:
         """What it knows of the test proteins."""
@@ -58,7 +58,7 @@ class _Model:
             for accession, sequence in zip(request.accessions, request.sequences, strict=True):
                 reading.check(accession, len(sequence))
 
-    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
+    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[Reply]:
         """In this process, or on Ray's actors."""
         if self._settings.num_actors:
             return answer_on_ray(str(self._folder), requests, self._settings, on_event)
@@ -81,7 +81,7 @@ class _Neighbours:
     def refuse(self, requests: Sequence[Request]) -> None:
         """It reads every length."""
 
-    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[str]:
+    def answer(self, requests: Sequence[Request], on_event: OnEvent) -> list[Reply]:
         """With nothing taken from the own entry of a protein that is shown."""
         return answer_here(self._answerer, requests, on_event)
 

@@ -87,10 +87,11 @@ class NeighbourAnswerer:
         if asked.value is not None:
             facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value)), "Yes."
         if facts:
-            return NeighbourAnswer(wording.answer_text(facts, opening), "answered", facts, hits, release, notes)
+            text, claims = wording.answer_text(facts, opening), wording.claims(facts, opening)
+            return NeighbourAnswer(text, "answered", facts, hits, release, notes, claims)
         nearest, opening = self._cite(asked.otherwise, homologues, entries), wording.nothing_stated(asked)
         text = wording.answer_text(nearest, f"{opening} What comes nearest:" if nearest else opening)
-        return NeighbourAnswer(text, "no_such_fact", nearest, hits, release, notes)
+        return NeighbourAnswer(text, "no_such_fact", nearest, hits, release, notes, wording.claims(nearest))
 
     def _cite(
         self, kinds: Sequence[str], homologues: Sequence[Homologue], entries: Mapping[str, Characterised]

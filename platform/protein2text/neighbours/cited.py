@@ -123,6 +123,8 @@ class NeighbourAnswer:
     release: str = ""
     notes: tuple[str, ...] = ()
     """What to know about this protein before believing or doubting the answer."""
+    claims: str = ""
+    """What the text says of the protein, without sources; empty where it says nothing."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``text`` stands beside them in an output row."""

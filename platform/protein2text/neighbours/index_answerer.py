@@ -52,10 +52,12 @@ class IndexAnswerer:
             without = {number: query.without for number, query in enumerate(asked) if query.without}
             answers = self._neighbours.answer([(query.question, query.proteins) for query in asked], without=without)
             self._num_searches += bool(asked)
-            replies = [Reply(query.id, NO_PROTEIN, self._refusal()) for query in chosen if not query.proteins]
+            replies = [
+                Reply(query.id, NO_PROTEIN, self._refusal(), claims="") for query in chosen if not query.proteins
+            ]
             for query, answer in zip(asked, answers, strict=True):
                 self._num_answered += answer.status == "answered"
-                replies.append(Reply(query.id, answer.text, {"neighbours": answer.as_dict()}))
+                replies.append(Reply(query.id, answer.text, {"neighbours": answer.as_dict()}, answer.claims))
             yield replies
 
     def work(self) -> dict[str, float]:

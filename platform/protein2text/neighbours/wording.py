@@ -85,6 +85,15 @@ def answer_text(facts: Sequence[CitedFact], opening: str = "") -> str:
     return "\n".join([*lines, *_confidence(facts), *_sources(facts)])
 
 
+def claims(facts: Sequence[CitedFact], opening: str = "") -> str:
+    """The statements alone, without sources and measurements: what an evaluation holds against the truth."""
+    values: dict[str, dict[str, None]] = {}
+    for cited in facts:
+        values.setdefault(cited.fact.kind, {})[cited.fact.value.rstrip(" .")] = None
+    said = [f"{_STATEMENTS[kind].format('; '.join(each))}." for kind, each in values.items()]
+    return " ".join([opening, *said] if opening else said)
+
+
 def statements(facts: Sequence[CitedFact]) -> list[str]:
     """Facts of one kind, with their sources in brackets; those that rest on the same share a sentence."""
     grouped: dict[str, dict[str, None]] = {}
