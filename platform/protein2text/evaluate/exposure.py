@@ -68,7 +68,7 @@ class Held:
             names = ", ".join(self.first_held) + (", …" if self.num_held > len(self.first_held) else "")
             told.append(
                 f"The index holds {self.num_held} of the {self.num_proteins} test proteins ({names}): each one's own "
-                f"entry was left out of its answers."
+                f"entry was left out of its answers, those of the others stayed in."
             )
         if self.num_twins:
             told.append(

@@ -75,7 +75,7 @@ class _Neighbours:
     def __init__(self, folder: Path) -> None:
         self._answerer = open_index(folder)
         identity = self._answerer.identity
-        self.description = {"folder": str(folder), **identity, "name": f"{NEIGHBOURS}{identity['name']}"}
+        self.description = {"folder": str(folder.resolve()), **identity, "name": f"{NEIGHBOURS}{identity['name']}"}
         self.decodes = False
 
     def refuse(self, requests: Sequence[Request]) -> None:
