@@ -115,9 +115,11 @@ class AnswerConfig(Config):
     @model_validator(mode="after")
     def context_is_usable(self) -> Self:
         if self.context and self.compat:
-            raise ValueError("--context changes the prompt, --compat asks as the published model did; leave one out")
+            message = "changes the prompt, and --compat asks as the published model did; leave one of the two out"
+            raise ConfigError("options", "--context", message)
         if "context_tokens" in self.model_fields_set and not self.context:
-            raise ValueError("--context-tokens bounds the facts of --context, which is not given; leave it out")
+            message = "bounds the facts of --context, which is not given; give that, or leave this out"
+            raise ConfigError("options", "--context-tokens", message)
         return self
 
 

@@ -43,6 +43,9 @@ def ask(
     context: Annotated[
         str | None, typer.Option(metavar="neighbours:DIR", help="Index whose facts a model folder is told and cites.")
     ] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of the prompt that these facts take; 512 by default.")
+    ] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer of a model, in tokens.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +64,8 @@ def ask(
 
     protein2text ask my.fasta --model runs/demo/instruction/model --question "What does this protein bind?"
 
+    protein2text ask my.fasta --model runs/demo/instruction/model --context neighbours:swissprot
+
     protein2text ask my.fasta --url http://127.0.0.1:8000 --question "What does this protein bind?"
     """
     if model is not None and url is not None:
@@ -71,7 +76,7 @@ def ask(
     if model is None:
         rows = _ask_service(url or DEFAULT_URL, _groups(_given(asked), together), question, max_new_tokens)
     else:
-        settings = {"context": context, "max_new_tokens": max_new_tokens}
+        settings = {"context": context, "context_tokens": context_tokens, "max_new_tokens": max_new_tokens}
         given = {name: value for name, value in settings.items() if value is not None}
         rows = iter(_ask_model(model, asked, question, given, together))
     several = not together and sum(1 if read is None else len(read) for _, read in asked) > 1
@@ -154,7 +159,8 @@ def _ask_model(
     is_index = index_folder(model) is not None
     question = question or (PROFILE_QUESTION if is_index else DEFAULT_QUESTION)
     with at_work("ask", on_ray=False) as (row, _):
-        answerer = open_answerer(model, AnswerConfig(**given) if is_index else AnswerConfig(greedy=True, **given))
+        config = AnswerConfig.parse(given if is_index else {"greedy": True, **given}, path="options")
+        answerer = open_answerer(model, config)
         asked, looked_up = _looked_up(asked, answerer)
         groups = _groups(_given(asked, f" that {model} does not hold" if is_index else ""), together)
         queries = [Query(str(number), "", question, _readable(group, answerer)) for number, group in enumerate(groups)]
@@ -207,11 +213,13 @@ def _print(row: Row, several: bool, as_json: bool) -> None:
     if as_json:
         print_json(row)
         return
-    about = row.get("neighbours", {})
+    told = {**row.get("provenance", {}), **row}
+    about, invented = told.get("neighbours", {}), told.get("context", {}).get("not_in_context", ())
     lines = [f">{' '.join(row['proteins'])}"] if several else []
     if row.get("read_from_index"):
         lines.append("The index holds this protein: its own entry is among the sources.")
     lines += [row["text"], *(f"Note: {note}." for note in about.get("notes", ()))]
+    lines += [f"Note: it cites {', '.join(invented)}, which stood in no fact that it was given."] if invented else []
     if about.get("status") == "no_homologue":
         lines += map(_part, about["domain_hits"])
     typer.echo("\n".join([*lines, ""] if several else lines))

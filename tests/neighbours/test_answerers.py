@@ -32,9 +32,9 @@ def test_options_that_were_not_given_are_not_refused(tmp_path: Path) -> None:
 
 
 def test_compatibility_mode_takes_no_facts_into_its_prompt() -> None:
-    with pytest.raises(ConfigError, match="--context changes the prompt"):
+    with pytest.raises(ConfigError, match="--context: changes the prompt"):
         answer_config(compat=True, context="neighbours:i")
-    with pytest.raises(ConfigError, match="--context-tokens bounds the facts"):
+    with pytest.raises(ConfigError, match="--context-tokens: bounds the facts"):
         answer_config(context_tokens=9)
 
 

@@ -151,7 +151,7 @@ def test_the_command_takes_an_index_and_refuses_options_of_models(index: Neighbo
         assert f"{option[0]}: is an option of models" in refused.stderr
     compat = CliRunner().invoke(app, [*common[:4], "m", *common[5:], "--compat", "--context", named(index)])
     assert compat.exit_code == 2
-    assert "--context changes the prompt" in compat.stderr
+    assert "--context: changes the prompt" in compat.stderr
 
 
 def test_a_protein_is_no_evidence_for_itself(index: NeighbourIndex) -> None:
@@ -226,3 +226,19 @@ def test_facts_give_way_where_the_decoder_has_no_room_for_them(
     (row,) = read(tmp_path / "out.jsonl")
     assert len(row["context"]["facts"]) + row["context"]["num_left_out"] == 3
     assert row["context"]["num_left_out"] > 0
+
+
+def test_a_model_is_asked_with_facts_from_the_command_line(index: NeighbourIndex, model_folder: Path) -> None:
+    common = ["ask", relative(1), "--model", str(model_folder), "--question", QUESTION, "--max-new-tokens", "8"]
+    facts_of = ["--context", named(index), "--context-tokens", "330"]
+    result = CliRunner().invoke(app, [*common, *facts_of, "--json"])
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert [fact["kind"] for fact in told["context"]["facts"]] == ["ec", "ec"]
+    assert told["context"]["num_left_out"] == 1
+    plain = CliRunner().invoke(app, [*common, "--json"])
+    assert "context" not in json.loads(plain.stdout)
+    refused = CliRunner().invoke(app, [*common, *facts_of[2:]])
+    assert (refused.exit_code, "--context-tokens: bounds the facts" in refused.stderr) == (2, True)
+    nowhere = CliRunner().invoke(app, [*common, "--context", "swissprot"])
+    assert (nowhere.exit_code, "write neighbours:DIR" in nowhere.stderr) == (2, True)
