@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+import protein2text.cli_calibration
 import protein2text.cli_qa
-import protein2text.cli_report  # noqa: F401  both add their commands to `data`
+import protein2text.cli_report  # noqa: F401  all three add their commands to `index` or `data`
 from protein2text import __version__, cli_model
 from protein2text.cli_ask import ask
 from protein2text.cli_common import (

@@ -118,14 +118,26 @@ class Calibration:
             level = EC_DIGITS
         row = _place(identity, IDENTITY_FLOORS)
         for column in (_place(coverage, COVERAGE_FLOORS), ALL_COVERAGES):
-            count = self._counts.get((kind, level, row, column), _Count())
-            if count.num_proteins >= MIN_PROTEINS:
-                low, high = wilson(count.num_agreeing / count.n, count.num_proteins)
-                bins = _name(row, IDENTITY_FLOORS), _name(column, COVERAGE_FLOORS)
-                return Frequency(
-                    kind, level, count.num_agreeing, count.n, count.num_proteins, low, high, bins[0], bins[1]
-                )
+            if quoted := self._quoted((kind, level, row, column)):
+                return quoted
         return None
+
+    def quotable(self) -> list[Frequency]:
+        """Every frequency that an answer may quote, in order."""
+        return [quoted for key in self._order() if (quoted := self._quoted(key))]
+
+    def _quoted(self, key: _Bin) -> Frequency | None:
+        count = self._counts.get(key, _Count())
+        if count.num_proteins < MIN_PROTEINS:
+            return None
+        low, high = wilson(count.num_agreeing / count.n, count.num_proteins)
+        counts = count.num_agreeing, count.n, count.num_proteins
+        return Frequency(
+            key[0], key[1], *counts, low, high, _name(key[2], IDENTITY_FLOORS), _name(key[3], COVERAGE_FLOORS)
+        )
+
+    def _order(self) -> list[_Bin]:
+        return sorted(self._counts, key=lambda key: (key[0], key[1] or 0, *key[2:]))
 
     def frequency_of(self, fact: "Fact", homologue: "Homologue") -> Frequency | None:
         """How often such a fact held, all that is stated of an EC number together."""
@@ -134,7 +146,6 @@ class Calibration:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every bin that was met, in order, with its names and counts."""
-        order = sorted(self._counts, key=lambda key: (key[0], key[1] or 0, *key[2:]))
         return [
             {
                 **dict(zip(_BIN, key, strict=True)),
@@ -142,7 +153,7 @@ class Calibration:
                 "coverage_bin": _name(key[3], COVERAGE_FLOORS),
                 **asdict(self._counts[key]),
             }
-            for key in order
+            for key in self._order()
         ]
 
     def save(self, path: Path) -> None:

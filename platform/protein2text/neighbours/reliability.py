@@ -7,9 +7,9 @@ would have put on them, and those are compared with how often the facts were rig
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
@@ -75,6 +75,11 @@ class Reliability:
         distances = sum(place.num_facts * abs(place.quoted - place.observed) for place in self.bins)
         return distances / self.num_facts if self.num_facts else float("nan")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; an error that is not known is None."""
+        error = self.expected_calibration_error if self.bins else None
+        return {**asdict(self), "num_facts": self.num_facts, "expected_calibration_error": error}
+
 
 def reliability(judged: Iterable[Judged], num_uncalibrated: int = 0) -> Reliability:
     """Group facts by quoted share, in ``NUM_BINS`` bins of equal width."""
@@ -133,14 +138,25 @@ def _label(case: Case) -> str:
     return f"{case.kind}, {case.level} digit{'s' * (case.level > 1)}"
 
 
+def checked_format(path: Path) -> None:
+    """Return if a plot can be drawn there.
+
+    Raises:
+        ConfigError: a format that is none of ``FORMATS``, or a folder that does not exist.
+    """
+    if path.suffix not in FORMATS:
+        raise ConfigError(str(path), "plot", f"cannot be drawn as {path.suffix or 'nothing'!r}; name a .png or .svg")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(str(path), "plot", "its folder does not exist; make it first")
+
+
 def write_plot(measured: Mapping[str, Reliability], path: Path) -> None:
     """Draw a reliability plot for each kind; the file's ending chooses the format.
 
     Raises:
-        ConfigError: not one of ``FORMATS``.
+        ConfigError: see ``checked_format``.
     """
-    if path.suffix not in FORMATS:
-        raise ConfigError(str(path), "plot", f"cannot be drawn as {path.suffix or 'nothing'!r}; name a .png or .svg")
+    checked_format(path)
     num_rows = max(1, math.ceil(len(measured) / NUM_COLUMNS))
     figure = Figure(figsize=(3 * NUM_COLUMNS, 3.2 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, NUM_COLUMNS, squeeze=False).flat
