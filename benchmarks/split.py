@@ -12,22 +12,18 @@ end: by how much time and memory grew from the smallest size to the largest.
 
 import argparse
 import json
-import math
-import random
 import resource
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import torch
+from families import LIMITS, families
 from rows import ROOT, append, origin
 from run import passes
+from sampler import Sampler
 
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import OUTCOME_SCHEMA
@@ -37,70 +33,13 @@ from protein2text.memory import peak_bytes
 from protein2text.proteins import Protein
 
 SIZES = (5_000, 10_000, 20_000)
-MEDIAN_RESIDUES, SIGMA, LIMITS = 294, 0.63, (30, 4000)
-LARGEST_FAMILY, FAMILY_TAIL = 60, 1.6
-LETTERS = "ARNDCQEGHILKMFPSTWYV"
-PERCENT = (
-    8.25,
-    5.53,
-    4.06,
-    5.46,
-    1.38,
-    3.93,
-    6.72,
-    7.07,
-    2.27,
-    5.91,
-    9.65,
-    5.8,
-    2.41,
-    3.86,
-    4.74,
-    6.65,
-    5.36,
-    1.1,
-    2.92,
-    6.86,
-)
-"""Of residues in Swiss-Prot, letter by letter."""
 TESTS = ROOT / "tests" / "data" / "test_split.py"
-SAMPLED_EVERY_S = 0.1
-
-
-def residues(rng: random.Random, length: int) -> str:
-    """A random sequence of natural composition."""
-    return "".join(rng.choices(LETTERS, PERCENT, k=length))
-
-
-def member(rng: random.Random, ancestor: str) -> str:
-    """A relative: substitutions at 5 to 65 % of the places, a few insertions and deletions; one in ten a fragment."""
-    rate = rng.uniform(0.05, 0.65)
-    foreign = iter(residues(rng, len(ancestor)))
-    parts = [next(foreign) if rng.random() < rate else letter for letter in ancestor]
-    for _ in range(rng.randrange(4)):
-        place, length = rng.randrange(len(parts)), rng.randint(1, 8)
-        parts[place : place + rng.choice((0, length))] = list(residues(rng, rng.choice((0, length))))
-    start = rng.randrange(len(parts) // 2) if len(parts) > 80 and rng.random() < 0.1 else 0
-    return "".join(parts[start : start + len(parts) // 2 if start else None]) or ancestor
-
-
-def sequences(count: int, seed: int = 0) -> Iterator[str]:
-    """So many sequences in families, whose sizes follow a power law."""
-    rng = random.Random(seed)
-    made = 0
-    while made < count:
-        length = round(rng.lognormvariate(math.log(MEDIAN_RESIDUES), SIGMA))
-        ancestor = residues(rng, min(max(length, LIMITS[0]), LIMITS[1]))
-        family = min(int(rng.paretovariate(FAMILY_TAIL)), LARGEST_FAMILY, count - made)
-        made += family
-        yield ancestor
-        yield from (member(rng, ancestor) for _ in range(family - 1))
 
 
 def write_corpus(folder: Path, count: int) -> None:
     """A finished corpus of such sequences, each with a text of its own."""
     writer, rows = CorpusWriter(folder), []
-    for number, sequence in enumerate(sequences(count)):
+    for number, (_, sequence) in enumerate(families(count)):
         accession = f"F{number:06}"
         record = make_record(accession, [Protein(accession, sequence)], source="made", text=f"Protein {number}.")
         rows.append({**record, "place": f"line {number}"})
@@ -121,29 +60,6 @@ def split_one(corpus: str, output: str) -> None:
 
 def _told(event: dict[str, object]) -> None:
     sys.stderr.write(f"  {event['message']}\n")
-
-
-class Sampler(threading.Thread):
-    """Watches a process and all that it starts; ``peak`` is the most resident memory they held together, in bytes."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.process, self.peak = psutil.Process(pid), 0
-
-    def run(self) -> None:
-        """Sample until the process is gone."""
-        try:
-            while self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE:
-                total = 0
-                for each in (self.process, *self.process.children(recursive=True)):
-                    try:
-                        total += each.memory_info().rss
-                    except psutil.NoSuchProcess:
-                        continue
-                self.peak = max(self.peak, total)
-                time.sleep(SAMPLED_EVERY_S)
-        except psutil.NoSuchProcess:
-            return
 
 
 def measure(count: int, folder: Path) -> dict[str, object]:

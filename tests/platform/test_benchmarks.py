@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+import re
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from Bio import SwissProt
 
 
 def script(repository: Path, name: str) -> Iterator[ModuleType]:
@@ -37,6 +40,11 @@ def prediction(repository: Path) -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def splitting(repository: Path) -> Iterator[ModuleType]:
     yield from script(repository, "split")
+
+
+@pytest.fixture(scope="module")
+def asking(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "neighbours")
 
 
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])
@@ -70,9 +78,10 @@ def test_the_references_way_and_batches_write_the_same_answers(prediction: Modul
 
 
 def test_split_is_measured_on_families_of_realistic_lengths(splitting: ModuleType, tmp_path: Path) -> None:
-    made = list(splitting.sequences(2000))
-    assert made == list(splitting.sequences(2000))
-    assert len(made) == 2000
+    numbered = list(splitting.families(2000))
+    assert numbered == list(splitting.families(2000))
+    assert len(numbered) == 2000
+    made = [sequence for _, sequence in numbered]
     assert 250 < statistics.median(map(len, made)) < 340
     row = splitting.measure(60, tmp_path)
     assert row["sequences"] == 60
@@ -81,3 +90,27 @@ def test_split_is_measured_on_families_of_realistic_lengths(splitting: ModuleTyp
     assert 0 < row["search_s"] < row["total_s"]
     assert row["peak_together_bytes"] >= row["peak_python_bytes"] / 2 > 0
     assert list(row)[-len(splitting.origin(torch.device("cpu"))) :] == list(splitting.origin(torch.device("cpu")))
+
+
+def test_queries_have_relatives_among_the_entries_that_share_their_statements(
+    asking: ModuleType, tmp_path: Path
+) -> None:
+    asking.write_sources(150, tmp_path)
+    families = dict(reversed(member) for member in asking.families(300))
+    with (tmp_path / "entries.dat").open() as file:
+        entries = list(SwissProt.parse(file))
+    queries = json.loads((tmp_path / "queries.json").read_text())
+    assert len(entries) == len(queries) == 150
+    assert not {sequence for _, sequence in queries} & {entry.sequence for entry in entries}
+    numbers, said = defaultdict(list), defaultdict(set)
+    for entry in entries:
+        number = families[entry.sequence]
+        assert f"synthetic protein family {number}." in " ".join(entry.comments)
+        numbers[number].append(re.search(r"EC=([\d.]+)", entry.description)[1])
+        said[number].update(link[1] for link in entry.cross_references if link[0] == "GO")
+    assert {number for number, _ in queries} & set(numbers)
+    large = max(numbers, key=lambda number: len(numbers[number]))
+    assert len(numbers[large]) > 5
+    assert len(set(numbers[large])) == 2  # some members stray in the fourth digit
+    assert len({number.rpartition(".")[0] for number in numbers[large]}) == 1
+    assert len(said[large]) == 3
