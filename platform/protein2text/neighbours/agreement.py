@@ -21,12 +21,11 @@ import hashlib
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from protein2text.neighbours.citing import FREE_TEXT, cite
 from protein2text.neighbours.facts import FACT_KINDS, Fact
-from protein2text.neighbours.homologues import Homologue, stream_homologues
+from protein2text.neighbours.homologues import Homologue, stream_with_entries
 
 if TYPE_CHECKING:
     from protein2text.neighbours.entries import Characterised
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 EC_DIGITS = 4
 COMPARED = tuple(kind for kind in FACT_KINDS if kind not in FREE_TEXT)
 """Kinds whose facts can be told equal or not."""
-_PROTEINS_AT_ONCE = 250
-"""Whose homologues' entries are in memory together: some hundreds of megabytes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +114,11 @@ def cases(index: "NeighbourIndex", proteins: Sequence[Chosen]) -> Iterator[Case]
     owners: dict[str, list[Chosen]] = {}
     for entry, kinds in proteins:
         owners.setdefault(entry.sequence, []).append((entry, kinds))
-    stream = stream_homologues(index, list(owners))
-    while found := list(islice(stream, _PROTEINS_AT_ONCE)):
-        entries = index.entries({homologue.accession for _, homologues in found for homologue in homologues})
-        for sequence, homologues in found:
-            for entry, kinds in owners[sequence]:
-                others = [homologue for homologue in homologues if homologue.accession != entry.accession]
-                for kind in sorted(kinds):
-                    yield from _of_kind(kind, entry, others, entries)
+    for sequence, homologues, entries in stream_with_entries(index, list(owners)):
+        for entry, kinds in owners[sequence]:
+            others = [homologue for homologue in homologues if homologue.accession != entry.accession]
+            for kind in sorted(kinds):
+                yield from _of_kind(kind, entry, others, entries)
 
 
 def _of_kind(

@@ -1,9 +1,8 @@
 """Questions to answers from an index of characterised proteins; no model, no torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 
 from protein2text.neighbours import wording
 from protein2text.neighbours.calibration import Calibration
@@ -12,14 +11,12 @@ from protein2text.neighbours.citing import cite, domain_hits
 from protein2text.neighbours.closed import says
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.grammar import Asked, read_question
-from protein2text.neighbours.homologues import Homologue, stream_homologues
+from protein2text.neighbours.homologues import Homologue, stream_with_entries
 from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.proteins import Protein
 
 SHORT_RESIDUES = 10
 """Below it an alignment is hardly ever significant, however alike the residues are."""
-PROTEINS_AT_ONCE = 250
-"""Whose homologues' entries are in memory together."""
 
 
 class NeighbourAnswerer:
@@ -54,7 +51,7 @@ class NeighbourAnswerer:
                 answers[number] = self._outside(wording.outside_grammar(question))
             else:
                 asking.setdefault(proteins[0].sequence, []).append((number, asked))
-        for sequence, found, entries in self._found(list(asking)):
+        for sequence, found, entries in stream_with_entries(self._index, list(asking)):
             for number, asked in asking[sequence]:
                 left_out = (without or {}).get(number, frozenset())
                 homologues = [homologue for homologue in found if homologue.accession not in left_out]
@@ -68,14 +65,6 @@ class NeighbourAnswerer:
 
     def _outside(self, text: str) -> NeighbourAnswer:
         return NeighbourAnswer(text, "outside_grammar", release=self._index.release)
-
-    def _found(self, sequences: Sequence[str]) -> Iterator[tuple[str, list[Homologue], dict[str, Characterised]]]:
-        """Each sequence with its homologues and their entries."""
-        stream = stream_homologues(self._index, sequences)
-        while batch := list(islice(stream, PROTEINS_AT_ONCE)):
-            entries = self._index.entries({homologue.accession for _, found in batch for homologue in found})
-            for sequence, found in batch:
-                yield sequence, found, entries
 
     def _from_homologues(
         self, sequence: str, asked: Asked, homologues: list[Homologue], entries: Mapping[str, Characterised]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from protein2text.data import mmseqs
 from protein2text.neighbours.entries import Characterised
@@ -13,6 +14,8 @@ MIN_COVERAGE = 0.5
 """Of both sequences. Below it the two share a part, such as a domain, and nothing is said of the whole protein."""
 MAX_HOMOLOGUES = 300
 """Most homologues of one query: those with the highest bit scores."""
+PROTEINS_AT_ONCE = 250
+"""Whose homologues' entries are in memory together: some hundreds of megabytes at most."""
 NEAR_BEST = 0.5
 """Share of the best bit score below which a homologue grounds nothing, however good its evidence."""
 
@@ -74,6 +77,17 @@ def stream_homologues(index: NeighbourIndex, sequences: Sequence[str]) -> Iterat
             for accession in index.accessions_of(alignment.target)
         ]
         yield sequence, homologues[:MAX_HOMOLOGUES]
+
+
+def stream_with_entries(
+    index: NeighbourIndex, sequences: Sequence[str]
+) -> Iterator[tuple[str, list[Homologue], dict[str, Characterised]]]:
+    """Each sequence, its homologues and their entries, in order, with those of ``PROTEINS_AT_ONCE`` in memory."""
+    stream = stream_homologues(index, sequences)
+    while batch := list(islice(stream, PROTEINS_AT_ONCE)):
+        entries = index.entries({homologue.accession for _, found in batch for homologue in found})
+        for sequence, found in batch:
+            yield sequence, found, entries
 
 
 def rank(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Characterised]) -> list[Homologue]:
