@@ -60,6 +60,12 @@ def test_a_frequency_is_that_of_its_coverage_bin(coverage: float, name: str) -> 
     assert (quoted.coverage_bin, quoted.n, quoted.share) == (name, 10, float(name == "50-70 %"))
 
 
+def test_a_homologue_that_shares_a_part_is_not_calibrated() -> None:
+    cases = [case(number, 0.5, 0.5, True) for number in range(20)]
+    assert Calibration.of(cases, DRAWN).frequency(GO, 0.5, 0.5) is not None
+    assert Calibration.of(cases, DRAWN).frequency(GO, 0.5, 0.499) is None
+
+
 def test_a_thin_bin_gives_way_to_its_identity_bin_and_that_to_nothing() -> None:
     cases = [case(number, 0.5, 0.6, True) for number in range(MIN_PROTEINS - 1)]
     assert Calibration.of(cases, DRAWN).frequency(GO, 0.5, 0.6) is None

@@ -28,7 +28,7 @@ WORKSHOP = (
 )
 ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
 """Command line, demo and rehearsal stand above all rooms: they may import any, and no room imports them."""
-FOUNDATION = {"protein2text", *(f"protein2text.{name}" for name in ("base_config", "errors", "proteins"))}
+FOUNDATION = {"protein2text", *(f"protein2text.{name}" for name in ("base_config", "errors", "memory", "proteins"))}
 CONFIGURATION = ("protein2text.config", "protein2text.doctor")
 
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from protein2text.neighbours.citing import FREE_TEXT, cite
+from protein2text.neighbours.citing import FREE_TEXT, cite, words
 from protein2text.neighbours.facts import FACT_KINDS, Fact
 from protein2text.neighbours.homologues import Homologue, stream_with_entries
 
@@ -143,11 +143,7 @@ def _known(entry: "Characterised", kind: str) -> list[Fact]:
 def _same(one: Fact, other: Fact) -> bool:
     if one.term is not None and one.term == other.term:
         return True
-    return _words(one) == _words(other)
-
-
-def _words(fact: Fact) -> str:
-    return " ".join(fact.value.casefold().split())
+    return words(one) == words(other)
 
 
 def agreement_by_digits(number: str, own: Sequence[str]) -> Iterator[tuple[int, bool]]:

@@ -112,8 +112,11 @@ class Calibration:
             level: digits of an EC number; all four unless told otherwise. Other kinds have none.
 
         Returns:
-            None where it was not calibrated: too few cases, or a kind of free text, which is not compared.
+            None where it was not calibrated: too few cases, a homologue that shares a part only, or a kind of free
+            text, which is not compared.
         """
+        if coverage < COVERAGE_FLOORS[0]:
+            return None
         if kind == "ec" and level is None:
             level = EC_DIGITS
         row = _place(identity, IDENTITY_FLOORS)
@@ -207,8 +210,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def _place(value: float, floors: tuple[float, ...]) -> int:
-    """Number of the bin that holds a share; one below the lowest floor counts as of the first."""
-    return max(0, sum(value >= floor - _ROUNDING * (floor == 1.0) for floor in floors) - 1)
+    """Number of the bin that holds a share, which is at least the lowest floor."""
+    return sum(value >= floor - _ROUNDING * (floor == 1.0) for floor in floors) - 1
 
 
 def _name(place: int, floors: tuple[float, ...]) -> str:

@@ -54,7 +54,12 @@ def _of_kind(entry: Characterised, kind: str) -> list[Fact]:
 
 def _key(fact: Fact) -> str:
     """Equal for facts that say the same."""
-    return fact.term or " ".join(fact.value.casefold().split())
+    return fact.term or words(fact)
+
+
+def words(fact: Fact) -> str:
+    """What a fact says, whatever its capitals and spaces."""
+    return " ".join(fact.value.casefold().split())
 
 
 def _lies_in(fact: Fact, homologue: Homologue) -> bool:
