@@ -3,12 +3,14 @@
     python benchmarks/neighbours.py                       5,000 and 20,000 entries, and as many queries
     python benchmarks/neighbours.py --sizes 1000
 
-Entries and queries are members of the same families of mutated sequences, drawn apart; a third of the families has one
-member alone. Each size is two processes, so that their peaks of memory are their own: `index build` as a user runs it,
-Ray's start included, and one that opens the index and answers all queries through the interface that `predict` uses.
-Beside it, what one would script: MMseqs2's `easy-search` against the same database, at the same sensitivity, a process
-for each query of a sample. Answers must name the query's family, or there is no row. Prints, and appends to
-``results/neighbours.csv``, one row a size, and at the end by how much time and memory grew.
+Entries and queries are members of the same families of mutated sequences, drawn apart; two families of three have one
+member alone, for which nothing can be found. Each size is two processes, so that their peaks of memory are their own:
+`index build` as a user runs it, Ray's start included, and one that opens the index and answers all queries through the
+interface that `predict` uses. Beside it, what one would script: MMseqs2's `easy-search` against the same database, at
+the same sensitivity, a process for each query of a sample. Answers must name the query's family, or there is no row.
+Memory "together" sums what every process of a size held, and so counts what they share, such as Ray's object store,
+once for each. Prints, and appends to ``results/neighbours.csv``, one row a size, and at the end by how much time and
+memory grew.
 """
 
 import argparse

@@ -75,7 +75,7 @@ def draw(index: "NeighbourIndex", *, max_entries: int, seed: int) -> tuple[Draw,
     lowest: dict[str, list[tuple[int, str]]] = {kind: [] for kind in COMPARED}
     eligible = dict.fromkeys(COMPARED, 0)
     for entry in index.stream():
-        kinds = [kind for kind in COMPARED if _known(entry, kind)]
+        kinds = {fact.kind for fact in entry.facts if not fact.is_transferred}.intersection(COMPARED)
         number = -int.from_bytes(hashlib.sha256(f"{seed}/{entry.accession}".encode()).digest()[:8])
         for kind in kinds:
             eligible[kind] += 1
@@ -124,7 +124,7 @@ def cases(index: "NeighbourIndex", proteins: Sequence[Chosen]) -> Iterator[Case]
 def _of_kind(
     kind: str, entry: "Characterised", homologues: list[Homologue], entries: dict[str, "Characterised"]
 ) -> Iterator[Case]:
-    own = _known(entry, kind)
+    own = [fact for fact in entry.facts if fact.kind == kind]
     for cited in cite(kind, homologues, entries):
         place = cited.nearest.identity, cited.nearest.coverage
         if kind == "ec":
@@ -132,12 +132,6 @@ def _of_kind(
                 yield Case(entry.accession, kind, level, *place, agrees)
         else:
             yield Case(entry.accession, kind, None, *place, any(_same(cited.fact, fact) for fact in own))
-
-
-def _known(entry: "Characterised", kind: str) -> list[Fact]:
-    """An entry's facts of a kind, unless all of them were transferred from other proteins."""
-    facts = [fact for fact in entry.facts if fact.kind == kind]
-    return [] if all(fact.is_transferred for fact in facts) else facts
 
 
 def _same(one: Fact, other: Fact) -> bool:

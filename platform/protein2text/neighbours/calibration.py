@@ -61,10 +61,6 @@ class Frequency:
         """Of the cited facts that held, 0-1."""
         return self.num_agreeing / self.n
 
-    def as_dict(self) -> dict[str, Any]:
-        """For output rows."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class _Count:
