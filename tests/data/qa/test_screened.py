@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from protein2text.data.qa import hygiene, wording
 from protein2text.data.qa.screened import Screened
 
-RULES = [*hygiene._ANYWHERE, hygiene._AT_AN_OPENING, wording._SOURCE, wording._PMC, wording._UNKNOWN]
+RULES = [
+    *hygiene._ANYWHERE,
+    Screened(hygiene._COMMAND, (hygiene._COMMANDS,)),
+    wording._SOURCE,
+    wording._PMC,
+    wording._UNKNOWN,
+]
 AROUND = [
     *("{}", "{}.", "the {}", "these {}", "et {}", "is {}", "{} to be", "{} be known", "{} information", "i am {}"),
     *(
@@ -77,3 +83,51 @@ def test_no_word_is_forgotten(rule: Screened) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern.pattern[:30])
 def test_most_texts_are_spared(rule: Screened) -> None:
     assert not rule.may_be_in("This protein binds calcium with high affinity and opens in low light.")
+
+
+SIGNED = [
+    "a@b-c.d",
+    "at /10.1234/x",
+    "10.1000/j.1",
+    "see x.org",
+    "<b>",
+    "</a:b>",
+    '<i x="1">',
+    "<!--",
+    "-->",
+    "<![",
+    "<?x",
+    "<|",
+]
+SIGNED += [
+    "&amp;",
+    "&#x1f;",
+    "```",
+    "**bold**",
+    "__init",
+    "[inst]",
+    "[/inst]",
+    "{{x",
+    "{% x",
+    r"\textbf{",
+    "$$",
+    "# title",
+    "a\n## b",
+]
+
+
+@pytest.mark.parametrize("text", SIGNED)
+def test_signs_stand_in_all_that_is_found(text: str) -> None:
+    rules = [*hygiene._ADDRESSES, *hygiene._MARKUP]
+    found = [rule for rule in rules if rule.pattern.search(text)]
+    assert found
+    assert all(rule.search(text) for rule in found)
+
+
+@pytest.mark.parametrize(
+    "code", ["QUJDREVGRw==", "%41%42%43", r"\x41\u0042", "aGVsbG8gd29ybGQ9MT", "0123456789abcdef" * 2]
+)
+def test_every_way_to_encode_is_seen(code: str) -> None:
+    words = f"binds {code} tightly"
+    assert bool(hygiene._ENCODED.search(words)) == bool(hygiene._ENCODED.search(code))
+    assert hygiene._is_encoded(words) == (code != "aGVsbG8gd29ybGQ9MT")

@@ -5,10 +5,11 @@ sentence with an address or markup is no evidence, and nothing that stands in it
 """
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from protein2text.data.qa.folding import HIDDEN, plain, skeleton
-from protein2text.data.qa.screened import Screened, any_of
+from protein2text.data.qa.screened import Screened, any_of, words_of
 
 Finding = Literal["instruction", "encoded", "hidden_letters", "foreign_letters", "address", "markup"]
 
@@ -87,27 +88,37 @@ _ANYWHERE = (
     ),
 )
 """What no abstract says to its readers; over the skeleton."""
-_AT_AN_OPENING = Screened(
-    re.compile(
-        rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|"
-        rf"(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
-    ),
-    (any_of(f"do|don|never|{_SHARP_TASKS}|{_TASKS}"),),
+_COMMANDS = any_of(f"do|don|never|{_SHARP_TASKS}|{_TASKS}")
+_COMMAND = re.compile(
+    rf"\b(?:(?:do not|don't)\s|never\s+(?:{_TASKS})\b|(?:{_SHARP_TASKS})\s|"
+    rf"(?:{_TASKS})\s+(?:only|exactly|with|by|in|as|to|that|this|these|the|all|every|each|any|an?|no|nothing|everything|following|[\"'`:<\[]))"
 )
 """Commands, where a sentence or clause begins."""
 _ADDRESS_SIGNS = ("://", "www.", "mailto:", "javascript:", "data:", "doi:", "doi.org")
-_ADDRESS = re.compile(
-    r"@[\w-]+\.\w|/10\.\d{4,}/|\b10\.\d{4,}/|\.(?:com|org|net|edu|gov|io|info|uk|de|eu|ch|jp|cn|fr)(?!\w)"
+_ADDRESSES = (
+    Screened(re.compile(r"@[\w-]+\.\w"), signs=("@",)),
+    Screened(re.compile(r"/10\.\d{4,}/|\b10\.\d{4,}/"), signs=("10.",)),
+    Screened(re.compile(r"\.(?:com|org|net|edu|gov|io|info|uk|de|eu|ch|jp|cn|fr)(?!\w)")),
 )
-_MARKUP_SIGNS = re.compile(r"<[a-z/!?|]|[&`{\\$#]|\*\*|__|-->|\[/?inst")
-_MARKUP = re.compile(
-    r"""</?[a-z][a-z0-9:_-]*(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?>|<!--|-->|<!\[|<\?|<\||"""
-    r"&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|(?<!\*)\*\*\w[^*]*\w\*\*(?!\*)|\b__\w|\[/?inst\]|\{\{|\{%|\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
+_MARKUP = (
+    Screened(
+        re.compile(
+            r"""<(?:/?[a-z][a-z0-9:_-]*(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?>|!--|!\[|\?|\|)"""
+        )
+    ),
+    Screened(
+        re.compile(
+            r"-->|&(?:[a-z]{2,8}|#x?[0-9a-f]+);|```|(?<!\*)\*\*\w[^*]*\w\*\*(?!\*)|\b__\w|\[/?inst\]|\{\{|\{%|"
+            r"\\[a-z]{2,}\{|\$\$|(?:^|\n)#{1,6}\s"
+        ),
+        signs=("&", "`", "{", "\\", "$", "#", "**", "__", "-->", "[inst", "[/inst"),
+    ),
 )
 _ENCODED = re.compile(
     r"[A-Za-z0-9+]{20,}={0,2}|[A-Za-z0-9+/]{10,}={1,2}(?!\w)|(?:%[0-9A-Fa-f]{2}){3,}|(?:\\[ux]\w{2,4}){2,}"
 )
-_SHORTEST_CODE = 9
+_LONG_RUN, _CODE_MARKS = 20, (("=", 1), ("%", 3), ("\\", 2))
+"""A run that is encoded is so long, or holds one of these so often."""
 _CASE_TURN = re.compile(r"[a-z][A-Z]")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 _HIDDEN_RUN = re.compile(f"(?:{HIDDEN.pattern}){{3,}}|[\U000e0000-\U000e007f]")
@@ -117,9 +128,10 @@ _FOREIGN = re.compile(
     r"\u2150-\u215e\u2190-\u21d5\u2200-\u22ff\u2a7d\u2a7e\u25a0-\u25ff\u27e8\u27e9\u3000\ufb00-\ufb06]"
 )
 """Anything but Latin and Greek letters, and the signs of mathematics and typography."""
+_GREEK_LETTER = re.compile("[\u0391-\u03c9]")
 _MIXED = re.compile(
-    "[a-z][\u03b1-\u03c9][a-z]|(?<![A-Za-z0-9])[\u03b1-\u03bb\u03bd-\u03c9][a-z]{3}|"
-    "[A-Za-z][ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο]|[ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο][A-Za-z]"
+    "(?<=[a-z])[\u03b1-\u03c9][a-z]|(?<![A-Za-z0-9])[\u03b1-\u03bb\u03bd-\u03c9][a-z]{3}|"
+    "(?<=[A-Za-z])[ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο]|[ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο][A-Za-z]"
 )
 """Greek letters that stand for Latin ones: within a word, or a word's first; ``NFκB`` and ``β-catenin`` are none."""
 
@@ -136,15 +148,15 @@ def poison(text: str) -> Finding | None:
 def blemish(text: str) -> Finding | None:
     """What makes one sentence of an abstract unfit as evidence, and a pair unfit for use."""
     visible = plain(text)
-    if not visible.isascii() and _MIXED.search(visible):
+    if any(_MIXED.match(visible, letter.start()) for letter in _GREEK_LETTER.finditer(visible)):
         return "foreign_letters"
     if _FOREIGN.search(text) and _FOREIGN.search(visible):
         return "foreign_letters"
     lower = skeleton(text)
-    if any(map(lower.__contains__, _ADDRESS_SIGNS)) or _ADDRESS.search(lower):
+    if any(map(lower.__contains__, _ADDRESS_SIGNS)) or any(pattern.search(lower) for pattern in _ADDRESSES):
         return "address"
     visible = visible.lower()
-    return "markup" if _MARKUP_SIGNS.search(visible) and _MARKUP.search(visible) else None
+    return "markup" if any(pattern.search(visible) for pattern in _MARKUP) else None
 
 
 def dirt(text: str) -> Finding | None:
@@ -159,9 +171,19 @@ def dirt(text: str) -> Finding | None:
 def _instructs(text: str) -> bool:
     if any(rule.search(text) for rule in _ANYWHERE):
         return True
-    if not _AT_AN_OPENING.may_be_in(text):
-        return False
-    return any(_opens(text, command.start()) for command in _AT_AN_OPENING.pattern.finditer(text))
+    return any(
+        _COMMAND.match(text, place) and _opens(text, place)
+        for word in words_of(text) & _COMMANDS
+        for place in _places(text, word)
+    )
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    """Where some letters stand in a text."""
+    place = text.find(word)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + 1)
 
 
 def _opens(text: str, place: int) -> bool:
@@ -172,7 +194,12 @@ def _opens(text: str, place: int) -> bool:
 
 
 def _is_encoded(text: str) -> bool:
-    for run in filter(_ENCODED.search, (word for word in text.split() if len(word) >= _SHORTEST_CODE)):
+    runs = text.split()
+    suspects = [run for run in runs if len(run) >= _LONG_RUN]
+    for mark, count in _CODE_MARKS:
+        if text.count(mark) >= count:
+            suspects += [run for run in runs if mark in run]
+    for run in suspects:
         for code in _ENCODED.findall(run):
             mixed = len(_CASE_TURN.findall(code)) >= 2 and (code.endswith("=") or any(map(str.isdigit, code)))
             if mixed or code.startswith(("%", "\\")) or code.endswith("==") or _HEXADECIMAL.search(code):

@@ -10,10 +10,14 @@ _WORD = re.compile(r"\w+")
 
 
 @lru_cache(RECENT)
-def _seen(text: str) -> tuple[str, frozenset[str]]:
-    """A text in lower case, and its words, as ``\b`` divides them; several patterns ask of the same text."""
-    lower = text.lower()
-    return lower, frozenset(_WORD.findall(lower))
+def _lower(text: str) -> str:
+    return text.lower()
+
+
+@lru_cache(RECENT)
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text in lower case, as ``\b`` divides them; several patterns ask of the same text."""
+    return frozenset(_WORD.findall(_lower(text)))
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,9 @@ class Screened:
         """Whether the pattern can be found at all. Letters beyond ASCII have more than two cases: they are searched."""
         if not text.isascii() and self.pattern.flags & re.IGNORECASE:
             return True
-        lower, words = _seen(text)
-        if self.signs and not any(map(lower.__contains__, self.signs)):
+        if self.signs and not any(map(_lower(text).__contains__, self.signs)):
             return False
-        return not any(map(words.isdisjoint, self.words))
+        return not self.words or not any(map(words_of(text).isdisjoint, self.words))
 
 
 def any_of(words: str) -> frozenset[str]:

@@ -81,6 +81,7 @@ _UNKNOWN = Screened(
 )
 """The ``t`` is that of ``can't``, ``don't`` and their like."""
 _DANGLING = re.compile(r"\b(?:a|an|the|and|or|but|than|because|whose)[.!?]?$")
+_LONGEST_DANGLING = 9
 _ENDING = re.compile(r"""(?<!\.)[.!?]["'”’)\]]*$""")
 
 Kind = Literal["yes_no", "open"]
@@ -148,7 +149,7 @@ def truncation(text: str, min_words: int) -> str | None:
         return "its quotes or brackets do not close, or it ends in a backslash"
     if not _ENDING.search(text):
         return "it does not end like a sentence"
-    if _DANGLING.search(text):
+    if _DANGLING.search(text, max(0, len(text) - _LONGEST_DANGLING)):
         return "its last word asks for another"
     num_words = len(text.split())
     return f"{num_words} words; at least {min_words}" if num_words < min_words else None
