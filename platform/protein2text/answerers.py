@@ -175,7 +175,7 @@ def open_answerer(uri: str, config: AnswerConfig | None = None, *, tracking_uri:
     if folder is None:
         from protein2text.generate.model_answerer import open_model
 
-        return open_model(locate(uri, tracking_uri).folder, config)
+        return open_model(locate(uri, tracking_uri), config)
     refuse_options(uri, config)
     from protein2text.neighbours.index_answerer import open_index
 

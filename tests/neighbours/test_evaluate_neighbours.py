@@ -82,8 +82,12 @@ def test_no_entry_answers_for_itself_and_what_has_no_protein_is_refused(
 
 
 def test_what_an_index_holds_of_a_test_is_counted() -> None:
-    proteins = [Protein(name, sequence) for name, sequence in (("A", "MK"), ("B", "ML"), ("C", "MM"), ("C", "MM"))]
-    found = held({"A": "MK", "X": "ML", "Y": "ML", "C": "MQ"}, proteins)
-    assert (found.num_proteins, found.num_held, found.first_held, found.num_twins) == (3, 2, ("A", "C"), 1)
+    """An isoform's own entry is that of its protein."""
+    named = (("A", "MK"), ("B", "ML"), ("C", "MM"), ("C", "MM"), ("P12345-2", "MN"), ("P12345", "MNN"), ("Q1-x", "MP"))
+    proteins = [Protein(name, sequence) for name, sequence in named]
+    index = (("A", "MK"), ("X", "ML"), ("Y", "ML"), ("C", "MQ"), ("P12345", "MN"), ("Q1", "MP"))
+    found = held([(name, Protein(name, sequence).checksum) for name, sequence in index], proteins)
+    assert (found.num_proteins, found.num_held, found.first_held) == (6, 4, ("A", "C", "P12345", "P12345-2"))
+    assert found.num_twins == 2, "of B, and of what is named like an isoform and is none"
     assert len(found.notices()) == 2
-    assert held({"Z": "MZ"}, proteins).notices() == []
+    assert held([("Z", Protein("Z", "MZ").checksum)], proteins).notices() == []

@@ -5,10 +5,13 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from protein2text.answerers import AnswerConfig, Query, open_answerer
 from protein2text.config import load_run
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
-from protein2text.models.checkpoints import write_manifest
+from protein2text.models.checkpoints import sha256_of, write_manifest
+from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
+from protein2text.proteins import Protein
 from protein2text.registry import AGENT, ModelVersion, RunLog, connect, register, resolve, start_run
 from tests.evaluate.random_model import write_random_bases, write_random_model
 
@@ -97,6 +100,17 @@ def test_pyfunc_loads_the_version_and_answers_as_the_model_does(
             agent.predict({**request, "custom_inputs": {"proteins": [{"sequence": "MK1"}]}})
     finally:
         mlflow.tracing.reset()
+
+
+def test_an_answerer_opened_by_an_alias_names_its_version(
+    versions: tuple[ModelVersion, ModelVersion], model_dirs: tuple[Path, Path], tracking_uri: str
+) -> None:
+    answerer = open_answerer(f"models:/{NAME}@champion", AnswerConfig(max_new_tokens=8), tracking_uri=tracking_uri)
+    manifest = sha256_of(model_dirs[1] / "manifest.json")
+    assert answerer.identity == {"name": NAME, "version": "2", "manifest_sha256": manifest}
+    ((reply,),) = answerer.answer([Query("0", "0", QUESTION, (Protein("P1", SEQUENCE),))])
+    expected = ProteinToText.from_pretrained(model_dirs[1]).ask(SEQUENCE, QUESTION, Decoding(max_new_tokens=8))
+    assert reply.text == expected.text
 
 
 def test_verdict_and_scores_stand_beside_the_version(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from protein2text.answerers import AnswerConfig, Answerer, Query, Reply, open_answerer
 from protein2text.evaluate.controls import Request
 from protein2text.evaluate.evaluation_config import EvaluationConfig
+from protein2text.evaluate.exposure import own_entries
 from protein2text.models.chat import question_of
 from protein2text.proteins import Protein
 from protein2text.resources import cluster_supply, ray_session, require
@@ -38,7 +39,7 @@ def _query(id: str, request: Request) -> Query:
     proteins = tuple(map(Protein, request.accessions, request.sequences))
     return Query(
         id, f"{request.item_id}/{request.control}", question_of(request.messages), proteins, request.messages,
-        without=frozenset(request.accessions),
+        without=frozenset(name for accession in request.accessions for name in own_entries(accession)),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """What a model has seen of its test: leaks that its training was stamped with, and test proteins it was trained on."""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from protein2text.data.trained_on import is_in, read_trained_on
 from protein2text.proteins import Protein
 
 SHOWN_PROTEINS = 5
+_ISOFORM = re.compile(r"(.+)-\d+")
+"""UniProt's form: entry, hyphen, number."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,24 @@ class Held:
         return told
 
 
-def held(index: Mapping[str, str], proteins: Iterable[Protein]) -> Held:
-    """Hold test proteins against an index's residues by accession."""
-    tested = {protein.accession: protein.sequence for protein in proteins}
-    sequences = set(tested.values())
+def own_entries(accession: str) -> frozenset[str]:
+    """Accessions under which a protein may be its own evidence: its own, and of an isoform that of its entry."""
+    isoform = _ISOFORM.fullmatch(accession)
+    return frozenset({accession, isoform[1]} if isoform else {accession})
+
+
+def held(entries: Iterable[tuple[str, str]], proteins: Iterable[Protein]) -> Held:
+    """Hold test proteins against accession and checksum of every entry of an index."""
+    tested = {protein.accession: protein.checksum for protein in proteins}
+    wanted = {entry for accession in tested for entry in own_entries(accession)}
+    checksums = set(tested.values())
+    found: set[str] = set()
     holders: dict[str, set[str]] = defaultdict(set)
-    for accession, sequence in index.items():
-        if sequence in sequences:
-            holders[sequence].add(accession)
-    own = sorted(accession for accession in tested if accession in index)
-    num_twins = sum(bool(holders[sequence] - {accession}) for accession, sequence in tested.items())
+    for accession, checksum in entries:
+        if accession in wanted:
+            found.add(accession)
+        if checksum in checksums:
+            holders[checksum].add(accession)
+    own = sorted(accession for accession in tested if own_entries(accession) & found)
+    num_twins = sum(bool(holders[checksum] - own_entries(accession)) for accession, checksum in tested.items())
     return Held(len(tested), len(own), tuple(own[:SHOWN_PROTEINS]), num_twins)

@@ -87,7 +87,7 @@ class _Neighbours:
 
     def seen(self, proteins: Iterable[Protein]) -> Held:
         """Those whose own entry it holds."""
-        return held(self._answerer.index.sequences(), proteins)
+        return held(self._answerer.entries(), proteins)
 
 
 def _describe(folder: Path) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from protein2text.answerers import AnswerConfig, Query, Reply
+from protein2text.answerers import AnswerConfig, Located, Query, Reply
 from protein2text.errors import AnsweringFailed, ConfigError, RecordError
 from protein2text.generate.batch_answers import BatchAnswerer, Inquiry, Limits, context_window, require_room
 from protein2text.generate.engine import Answer, EngineFailed
@@ -26,8 +25,8 @@ LOOKED_UP_AT_ONCE = 1000
 """Questions whose proteins are searched in an index together, and whose facts are in memory at once."""
 
 
-def open_model(folder: Path, config: AnswerConfig) -> "ModelAnswerer":
-    """Load a model folder onto the GPU where there is one.
+def open_model(located: Located, config: AnswerConfig) -> "ModelAnswerer":
+    """Load a model onto the GPU where there is one.
 
     Raises:
         MissingFile: no such folder.
@@ -35,9 +34,11 @@ def open_model(folder: Path, config: AnswerConfig) -> "ModelAnswerer":
         ConfigError: decoding that does not fit.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = located.folder
     model = ProteinToText.from_pretrained(folder, compat=config.compat, base=config.base, encoder=config.encoder)
-    version = {"name": folder.resolve().name, "manifest_sha256": sha256_of(folder / MANIFEST)}
-    return ModelAnswerer(model.to(device).eval(), version, config)
+    registered = {} if located.version is None else {"version": located.version}
+    identity = {"name": located.name, **registered, "manifest_sha256": sha256_of(folder / MANIFEST)}
+    return ModelAnswerer(model.to(device).eval(), identity, config)
 
 
 class ModelAnswerer:

@@ -60,6 +60,11 @@ class IndexAnswerer:
                 replies.append(Reply(query.id, answer.text, {"neighbours": answer.as_dict()}, answer.claims))
             yield replies
 
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """Accession and checksum of every entry, a few at a time in memory."""
+        for table in self.index.tables(["accession", "checksum"]):
+            yield from zip(table["accession"].to_pylist(), table["checksum"].to_pylist(), strict=True)
+
     def work(self) -> dict[str, float]:
         """See ``Answerer``."""
         return {"searches": self._num_searches, "with_an_answer": self._num_answered}
