@@ -108,7 +108,8 @@ def test_an_answerer_opened_by_an_alias_names_its_version(
     answerer = open_answerer(f"models:/{NAME}@champion", AnswerConfig(max_new_tokens=8), tracking_uri=tracking_uri)
     manifest = sha256_of(model_dirs[1] / "manifest.json")
     assert answerer.identity == {"name": NAME, "version": "2", "manifest_sha256": manifest}
-    ((reply,),) = answerer.answer([Query("0", "0", QUESTION, (Protein("P1", SEQUENCE),))])
+    query = Query("0", "0", QUESTION, (Protein("P1", SEQUENCE),))
+    (reply,) = (reply for replies in answerer.answer([query]) for reply in replies)
     expected = ProteinToText.from_pretrained(model_dirs[1]).ask(SEQUENCE, QUESTION, Decoding(max_new_tokens=8))
     assert reply.text == expected.text
 
