@@ -1,7 +1,7 @@
 """Who answers questions about proteins: a model, or the characterised neighbours in an index, behind one interface.
 
 ``open_answerer`` takes what a user names: a model folder, ``models:/NAME@ALIAS`` or ``neighbours:DIR``. It loads torch
-for a model alone.
+for a model alone; an index with embeddings does when it first meets a protein without a homologue.
 """
 
 from collections.abc import Iterator, Sequence
@@ -179,7 +179,7 @@ def open_answerer(uri: str, config: AnswerConfig | None = None, *, tracking_uri:
     refuse_options(uri, config)
     from protein2text.neighbours.index_answerer import open_index
 
-    return open_index(folder)
+    return open_index(folder, remote=True)
 
 
 def refuse_options(uri: str, config: AnswerConfig) -> None:

@@ -222,6 +222,7 @@ def _print(row: Row, several: bool, as_json: bool) -> None:
     lines += [f"Note: it cites {', '.join(invented)}, which stood in no fact that it was given."] if invented else []
     if about.get("status") == "no_homologue":
         lines += map(_part, about["domain_hits"])
+        lines += [near["text"] for near in about.get("remote", ())]
     typer.echo("\n".join([*lines, ""] if several else lines))
 
 

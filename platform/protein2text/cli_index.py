@@ -1,11 +1,11 @@
-"""``protein2text index``: make an index of characterised proteins, and keep it up to date."""
+"""``protein2text index``: make an index of characterised proteins, keep it up to date, and embed it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protein2text.cli_common import Json, at_work, plain, print_funnel, print_json, print_result
+from protein2text.cli_common import Device, Json, at_work, plain, print_funnel, print_json, print_result, usable_device
 
 if TYPE_CHECKING:
     from protein2text.neighbours.build import IndexSummary
@@ -100,13 +100,48 @@ def index_update(
     _print(summary, as_json)
 
 
+@index_app.command("embed")
+def index_embed(
+    index: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished index.")],
+    encoder: Annotated[str, typer.Option(metavar="ENCODER", help="Folder, .pt file, preset:NAME or hub id.")],
+    revision: Annotated[str | None, typer.Option(help="Commit of a hub id.")] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Embed an index's sequences with a protein encoder, to show what lies near where nothing aligns.
+
+    Where a protein has no characterised homologue, `ask` and `predict` then list the nearest entries beside the
+    refusal, with how often such entries agreed; no fact is taken from them. A killed run goes on; an update drops the
+    embeddings. Needs `pip install -e .\\[remote]`.
+
+    [bold]Examples[/bold]
+
+    protein2text index embed swissprot --encoder esm2_t33_650M_UR50D --device cuda
+
+    protein2text index embed human --encoder preset:tiny/esm2
+    """
+    from protein2text.models.model_config import EncoderConfig
+    from protein2text.neighbours.embed import embed
+
+    config = EncoderConfig(source=encoder, revision=revision)
+    with at_work("embed", on_ray=False) as (row, on_event):
+        summary = embed(str(index.absolute()), config, device=usable_device(device), progress=on_event)
+        row.note = f"{summary.embedded} of {summary.sequences} sequences embedded now"
+    if as_json:
+        print_json(plain(summary))
+    else:
+        _print_values(plain(summary))
+
+
 def _print(summary: "IndexSummary | UpdateSummary", as_json: bool) -> None:
     if as_json:
         print_json(plain(summary))
         return
     print_funnel(summary.funnel)
-    shown: dict[str, Any] = {
-        key: value for key, value in plain(summary).items() if key not in ("funnel", "reasons", "peak_bytes", "seconds")
-    }
-    shown |= {"peak memory": f"{summary.peak_bytes / 2**20:.0f} MiB", "time": f"{summary.seconds:.1f} s"}
+    _print_values(plain(summary))
+
+
+def _print_values(summary: dict[str, Any]) -> None:
+    shown = {key: value for key, value in summary.items() if key not in ("funnel", "reasons", "peak_bytes", "seconds")}
+    shown |= {"peak memory": f"{summary['peak_bytes'] / 2**20:.0f} MiB", "time": f"{summary['seconds']:.1f} s"}
     print_result(shown, as_json=False)

@@ -20,8 +20,10 @@ from protein2text.cli import app
 from protein2text.data.output_folder import hold
 from protein2text.data.sources import ORIGIN_SUFFIX
 from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
+from protein2text.models.model_config import EncoderConfig
 from protein2text.neighbours import seal
 from protein2text.neighbours.build import build
+from protein2text.neighbours.embed import embed
 from protein2text.neighbours.index_folder import UNSTATED, NeighbourIndex
 from protein2text.neighbours.update import _fate, _State, update
 from tests.neighbours.in_process import build_in_process
@@ -203,6 +205,7 @@ def test_the_later_of_two_entries_stays(held: Any, offered: Any, fate: str) -> N
 def test_an_update_adds_replaces_and_keeps_and_the_open_index_goes_on(tmp_path: Path) -> None:
     first = table(tmp_path / "first.tsv", [(f"P{n}", 3, f"Does {n}") for n in range(6)], "2025_04")
     build([str(first)], str(tmp_path / "index"))
+    embed(str(tmp_path / "index"), EncoderConfig(source="preset:tiny/esm2"))
     before = NeighbourIndex.open(tmp_path / "index")
     said = functions(before)
     rows: list[Row] = [
@@ -225,8 +228,11 @@ def test_an_update_adds_replaces_and_keeps_and_the_open_index_goes_on(tmp_path: 
     assert after.entries(["P2"])["P2"].release == "2026_01", "said again in a newer release"
     assert functions(before) == said, "who had it open reads on"
     assert {item["name"] for item in after.manifest["sources"]} == {"first.tsv", "second.tsv"}
+    assert f"run `protein2text index embed {after.folder} --encoder preset:tiny/esm2` again" in made.embeddings
+    assert (after.embeddings, embed(str(after.folder), EncoderConfig(source="preset:tiny/esm2")).embedded) == (None, 7)
+    after = NeighbourIndex.open(tmp_path / "index")
     again = update(str(tmp_path / "index"), [str(second)], allow_mixed_releases=True)
-    assert (again.unchanged, again.older, again.entries) == (4, 1, 7)
+    assert (again.unchanged, again.older, again.entries, again.embeddings) == (4, 1, 7, "kept")
     assert NeighbourIndex.open(tmp_path / "index").manifest == after.manifest, "nothing newer, nothing done"
     anew = build([str(first), str(second)], str(tmp_path / "anew"), allow_mixed_releases=True)
     assert anew.entries == 7, "of the same accessions"
@@ -258,6 +264,7 @@ def test_an_update_that_ended_early_leaves_the_index_as_it_was(tmp_path: Path, m
 STOPPING = """
 import sys, time
 from pathlib import Path
+from protein2text.models.model_config import EncoderConfig
 from protein2text.neighbours import seal
 from tests.neighbours.in_process import build_in_process
 seal.{last_step} = lambda *_, **__: (print("there", flush=True), time.sleep(600))

@@ -31,6 +31,7 @@ COMMANDS = (
     ("data", "export"),
     ("index", "build"),
     ("index", "update"),
+    ("index", "embed"),
     ("index", "calibration"),
     ("encoder", "list"),
     ("encoder", "export"),

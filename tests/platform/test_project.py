@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORT_NAMES = {
     "biopython": "Bio",
     "fair-esm": "esm",
+    "faiss-cpu": "faiss",
     "pyyaml": "yaml",
     "rouge-score": "rouge_score",
 }

@@ -126,12 +126,16 @@ def _of_kind(
 ) -> Iterator[Case]:
     own = [fact for fact in entry.facts if fact.kind == kind]
     for cited in cite(kind, homologues, entries):
-        place = cited.nearest.identity, cited.nearest.coverage
-        if kind == "ec":
-            for level, agrees in agreement_by_digits(cited.fact.value, [fact.value for fact in own]):
-                yield Case(entry.accession, kind, level, *place, agrees)
-        else:
-            yield Case(entry.accession, kind, None, *place, any(_same(cited.fact, fact) for fact in own))
+        for level, agrees in compared(cited.fact, own):
+            yield Case(entry.accession, kind, level, cited.nearest.identity, cited.nearest.coverage, agrees)
+
+
+def compared(fact: Fact, own: Sequence[Fact]) -> Iterator[tuple[int | None, bool]]:
+    """Whether a fact is among a protein's own ones of its kind; an EC number at each level that can be compared."""
+    if fact.kind == "ec":
+        yield from agreement_by_digits(fact.value, [each.value for each in own])
+    else:
+        yield None, any(_same(fact, each) for each in own)
 
 
 def _same(one: Fact, other: Fact) -> bool:

@@ -13,6 +13,7 @@ from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.grammar import Asked, read_question
 from protein2text.neighbours.homologues import Homologue, stream_with_entries
 from protein2text.neighbours.index_folder import NeighbourIndex
+from protein2text.neighbours.remote import RemoteSearch
 from protein2text.proteins import Protein
 
 SHORT_RESIDUES = 10
@@ -22,8 +23,13 @@ SHORT_RESIDUES = 10
 class NeighbourAnswerer:
     """Answers from the facts of homologues in one index."""
 
-    def __init__(self, index: NeighbourIndex) -> None:
-        self._index = index
+    def __init__(self, index: NeighbourIndex, remote: RemoteSearch | None = None) -> None:
+        """Answer from an index.
+
+        Args:
+            remote: its embeddings, where what lies near is to be shown beside a refusal.
+        """
+        self._index, self._remote = index, remote
 
     def answer(
         self,
@@ -39,10 +45,12 @@ class NeighbourAnswerer:
 
         Raises:
             ResourcesUnavailable: MMseqs2 does not run here.
-            CorruptCheckpoint: the index's calibration cannot be read.
+            CorruptCheckpoint: the index's calibration cannot be read, or its encoder is another one now.
+            MissingWeights: its encoder is not where it was.
         """
         answers: dict[int, NeighbourAnswer] = {}
         asking: dict[str, list[tuple[int, Asked]]] = {}
+        refused: dict[int, tuple[str, frozenset[str]]] = {}
         for number, (question, proteins) in enumerate(questions):
             asked = read_question(question)
             if len(proteins) != 1:
@@ -56,6 +64,12 @@ class NeighbourAnswerer:
                 left_out = (without or {}).get(number, frozenset())
                 homologues = [homologue for homologue in found if homologue.accession not in left_out]
                 answers[number] = self._from_homologues(sequence, asked, homologues, entries)
+                if answers[number].status == "no_homologue":
+                    refused[number] = sequence, left_out.union(homologue.accession for homologue in found)
+        if self._remote is not None:
+            near = self._remote.beside(list(refused.values()))
+            for number, each in zip(refused, near, strict=True):
+                answers[number] = replace(answers[number], remote=each)
         return [answers[number] for number in range(len(questions))]
 
     @cached_property

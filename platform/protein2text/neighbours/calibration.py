@@ -6,7 +6,7 @@ answer would have cited, how many does the protein's own entry state? `agreement
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -53,7 +53,7 @@ class Frequency:
     """Of the Wilson interval at 95 %, 0-1, as wide as so many proteins, not facts, make it."""
     high: float
     identity_bin: str
-    """Such as ``70-90 %``."""
+    """Such as ``70-90 %``; of neighbours that do not align ``cosine 0.91-0.94``."""
     coverage_bin: str
 
     @property
@@ -63,12 +63,25 @@ class Frequency:
 
 
 @dataclass(frozen=True, slots=True)
-class _Count:
+class Count:
     """Cited facts of one bin."""
 
     num_agreeing: int = 0
     n: int = 0
     num_proteins: int = 0
+
+    @classmethod
+    def of(cls, told: Sequence[tuple[str, bool]]) -> Self:
+        """Count facts, each with the protein for which it was cited and whether it agreed."""
+        return cls(sum(agrees for _, agrees in told), len(told), len({accession for accession, _ in told}))
+
+    def quoted(self, kind: str, level: int | None, identity_bin: str, coverage_bin: str) -> Frequency | None:
+        """What an answer says of the bin; None with fewer than ``MIN_PROTEINS`` proteins."""
+        if self.num_proteins < MIN_PROTEINS:
+            return None
+        low, high = wilson(self.num_agreeing / self.n, self.num_proteins)
+        counts = self.num_agreeing, self.n, self.num_proteins
+        return Frequency(kind, level, *counts, low, high, identity_bin, coverage_bin)
 
 
 _Bin = tuple[str, int | None, int, int]
@@ -78,22 +91,18 @@ _BIN = ("kind", "level", "identity", "coverage")
 class Calibration:
     """Measured frequencies of one index."""
 
-    def __init__(self, counts: dict[_Bin, _Count], drawn: Draw) -> None:
+    def __init__(self, counts: dict[_Bin, Count], drawn: Draw) -> None:
         self._counts, self.drawn = counts, drawn
 
     @classmethod
     def of(cls, measured: Iterable[Case], drawn: Draw) -> Self:
         """Count the cases of each bin, and of each identity bin at all coverages together."""
-        agreeing: dict[_Bin, list[bool]] = defaultdict(list)
-        proteins: dict[_Bin, set[str]] = defaultdict(set)
+        told: dict[_Bin, list[tuple[str, bool]]] = defaultdict(list)
         for case in measured:
             identity, coverage = _place(case.identity, IDENTITY_FLOORS), _place(case.coverage, COVERAGE_FLOORS)
             for column in (coverage, ALL_COVERAGES):
-                key = (case.kind, case.level, identity, column)
-                agreeing[key].append(case.agrees)
-                proteins[key].add(case.accession)
-        counts = {key: _Count(sum(told), len(told), len(proteins[key])) for key, told in agreeing.items()}
-        return cls(counts, drawn)
+                told[case.kind, case.level, identity, column].append((case.accession, case.agrees))
+        return cls({key: Count.of(pairs) for key, pairs in told.items()}, drawn)
 
     def frequency(self, kind: str, identity: float, coverage: float, level: int | None = None) -> Frequency | None:
         """How often a fact of this kind held, cited from a homologue like this one.
@@ -126,14 +135,8 @@ class Calibration:
         return [quoted for key in self._order() if (quoted := self._quoted(key))]
 
     def _quoted(self, key: _Bin) -> Frequency | None:
-        count = self._counts.get(key, _Count())
-        if count.num_proteins < MIN_PROTEINS:
-            return None
-        low, high = wilson(count.num_agreeing / count.n, count.num_proteins)
-        counts = count.num_agreeing, count.n, count.num_proteins
-        return Frequency(
-            key[0], key[1], *counts, low, high, _name(key[2], IDENTITY_FLOORS), _name(key[3], COVERAGE_FLOORS)
-        )
+        names = _name(key[2], IDENTITY_FLOORS), _name(key[3], COVERAGE_FLOORS)
+        return self._counts.get(key, Count()).quoted(key[0], key[1], *names)
 
     def _order(self) -> list[_Bin]:
         return sorted(self._counts, key=lambda key: (key[0], key[1] or 0, *key[2:]))
@@ -171,7 +174,7 @@ class Calibration:
             raise _unreadable(path, f"version {card.get('version')} where this program reads {CALIBRATION_VERSION}")
         try:
             counts = {
-                tuple(row[name] for name in _BIN): _Count(*(row[field.name] for field in fields(_Count)))
+                tuple(row[name] for name in _BIN): Count(*(row[field.name] for field in fields(Count)))
                 for row in card["bins"]
             }
             return cls(counts, Draw(**card["draw"]))

@@ -113,6 +113,24 @@ class DomainHit:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteNeighbour:
+    """A characterised protein that lies near the query in an encoder's space and does not align with it."""
+
+    entry: Characterised
+    cosine: float
+    """Of the two mean residue states."""
+    frequencies: tuple["Frequency", ...]
+    """How often facts of entries as near were right, by kind and digits; none where that was not calibrated."""
+    text: str
+    """The same in words, and that nothing is taken from it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        frequencies = [asdict(frequency) for frequency in self.frequencies]
+        return {**_entry(self.entry), "cosine": self.cosine, "frequencies": frequencies, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
 class NeighbourAnswer:
     """What an index says to one question about one protein."""
 
@@ -125,16 +143,21 @@ class NeighbourAnswer:
     """What to know about this protein before believing or doubting the answer."""
     claims: str = ""
     """What the text says of the protein, without sources; empty where it says nothing."""
+    remote: tuple[RemoteNeighbour, ...] | None = None
+    """Where there is no homologue; None where nothing was looked for."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``text`` stands beside them in an output row."""
-        return {
+        told = {
             "status": self.status,
             "release": self.release,
             "facts": [fact.as_dict() for fact in self.facts],
             "domain_hits": [hit.as_dict() for hit in self.domain_hits],
             "notes": list(self.notes),
         }
+        if self.remote is not None:
+            told["remote"] = [each.as_dict() for each in self.remote]
+        return told
 
 
 def _entry(entry: Characterised) -> dict[str, Any]:

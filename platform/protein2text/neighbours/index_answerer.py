@@ -1,4 +1,4 @@
-"""An index of neighbours behind the interface of answerers. It loads no torch."""
+"""An index of neighbours behind the interface of answerers. It loads no torch but to show remote neighbours."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from protein2text.answerers import Query, Reply
 from protein2text.models.long_proteins import EXACT, Reading
 from protein2text.neighbours.answerer import NeighbourAnswerer
 from protein2text.neighbours.index_folder import NeighbourIndex
+from protein2text.neighbours.remote import RemoteSearch, open_remote
 
 QUERIES_AT_ONCE = 2000
 """Questions of one search: it bounds memory, and what a killed prediction answers again."""
@@ -15,17 +16,27 @@ NO_PROTEIN = "there is no protein to look up"
 """The answer to a question without one."""
 
 
-def open_index(folder: Path) -> "IndexAnswerer":
-    """See ``NeighbourIndex.open``."""
-    return IndexAnswerer(NeighbourIndex.open(folder))
+def open_index(folder: Path, *, remote: bool = False) -> "IndexAnswerer":
+    """The index in a folder.
+
+    Args:
+        remote: show what lies near in the space of its encoder, if it was embedded, where there is no homologue.
+
+    Raises:
+        ConfigError: of another version, or faiss is needed and not installed.
+        MissingFile: no finished index there.
+        CorruptCheckpoint: it differs from its manifest.
+    """
+    index = NeighbourIndex.open(folder)
+    return IndexAnswerer(index, open_remote(index) if remote else None)
 
 
 class IndexAnswerer:
     """An index that answers questions in batches, one search for each batch."""
 
-    def __init__(self, index: NeighbourIndex) -> None:
+    def __init__(self, index: NeighbourIndex, remote: RemoteSearch | None = None) -> None:
         self.index = index
-        self._neighbours = NeighbourAnswerer(index)
+        self._neighbours = NeighbourAnswerer(index, remote)
         self._num_searches = self._num_answered = 0
 
     @property

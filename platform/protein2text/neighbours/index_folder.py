@@ -101,6 +101,11 @@ class NeighbourIndex:
         return {"name": self.folder.name, "manifest_sha256": file_checksum(self.folder / MANIFEST)}
 
     @property
+    def embeddings(self) -> dict[str, Any] | None:
+        """What `embed` says of the vectors of its sequences: their folder, encoder, width and search; None without."""
+        return self.manifest.get("embeddings")
+
+    @property
     def database(self) -> Path:
         """MMseqs2 database of the distinct sequences; its names are those that `accessions_of` takes."""
         return self.data / "mmseqs" / "sequences"

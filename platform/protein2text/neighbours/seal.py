@@ -44,6 +44,11 @@ def seal(folder: Path, writer: EntryWriter, manifest: dict[str, Any], progress: 
     calibrate(index, max_entries=entries, seed=seed).save(index.calibration_path)
     files = sorted(path for path in index.data.rglob("*") if path.is_file())
     index.manifest["checksums"] = {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
-    index.manifest["checksum"] = manifest_checksum(index.manifest)
-    write_json(index.manifest, folder / MANIFEST)
+    write_manifest(index)
     return index
+
+
+def write_manifest(index: NeighbourIndex) -> None:
+    """Put an index's manifest in the place of what stands there, with its own checksum."""
+    index.manifest["checksum"] = manifest_checksum(index.manifest)
+    write_json(index.manifest, index.folder / MANIFEST)

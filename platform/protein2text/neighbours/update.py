@@ -45,6 +45,8 @@ class UpdateSummary:
     older: int
     """The index holds a later version, which stays."""
     quarantined: int
+    embeddings: str
+    """``none``, ``kept``, or that they are out of date and how to make them anew."""
     funnel: list[dict[str, Any]]
     reasons: dict[str, int]
     peak_bytes: int
@@ -102,6 +104,7 @@ def update(
         if not allow_mixed_releases:
             states = {**held, **{name: offered[name] for name in taken}}
             refuse_mixed({name: state.release for name, state in states.items()})
+        embeddings = _embeddings(index, stale=bool(taken))
         if taken:
             index = _merge(index, came, taken, inputs, gathered, progress)
         remove(index.folder, [])
@@ -114,11 +117,20 @@ def update(
         entries=index.num_entries,
         **{fate: counts[fate] for fate in ("added", "replaced", "confirmed", "unchanged", "older")},
         quarantined=gathered["quarantined"],
+        embeddings=embeddings,
         funnel=gathered["funnel"],
         reasons=gathered["reasons"],
         peak_bytes=peak_bytes(),
         seconds=time.monotonic() - started,
     )
+
+
+def _embeddings(index: NeighbourIndex, *, stale: bool) -> str:
+    if index.embeddings is None:
+        return "none"
+    encoder = index.embeddings["encoder"]["config"]["source"]
+    remedy = f"run `protein2text index embed {index.folder} --encoder {encoder}` again"
+    return f"dropped, as they are of the old entries; {remedy}" if stale else "kept"
 
 
 def _fate(held: _State | None, offered: _State) -> str:

@@ -9,6 +9,7 @@ from protein2text.neighbours.homologues import Homologue
 
 if TYPE_CHECKING:
     from protein2text.neighbours.calibration import Frequency
+    from protein2text.neighbours.entries import Characterised
 
 MAX_ARTICLES = 5
 """PubMed ids written out for one source; the facts of the answer hold all of them."""
@@ -107,14 +108,31 @@ def statements(facts: Sequence[CitedFact]) -> list[str]:
 
 def measured(frequency: "Frequency") -> str:
     """How often such facts held, in a sentence."""
-    kind = _PLURALS[frequency.kind]
-    digits = f" at {frequency.level} digits" if frequency.level is not None else ""
+    own = f"Cited {_PLURALS[frequency.kind]} were the protein's own{_digits(frequency)}"
     return (
-        f"Cited {kind} were the protein's own{digits} in {frequency.num_agreeing} of {frequency.n} leave-one-out cases "
-        f"of {frequency.num_proteins} proteins at {frequency.identity_bin} identity and a coverage of "
-        f"{frequency.coverage_bin} ({_percent(frequency.share)}, 95 % interval {_percent(frequency.low)} to "
-        f"{_percent(frequency.high)})."
+        f"{own} in {frequency.num_agreeing} of {frequency.n} leave-one-out cases of {frequency.num_proteins} proteins "
+        f"at {frequency.identity_bin} identity and a coverage of {frequency.coverage_bin} "
+        f"({_percent(frequency.share)}, 95 % interval {_interval(frequency)})."
     )
+
+
+def remote(entry: "Characterised", cosine: float, frequencies: Sequence["Frequency"]) -> str:
+    """A protein that lies near and does not align, on one line."""
+    told = [
+        f"{each.num_agreeing} of {each.n} {_PLURALS[each.kind]}{_digits(each)} ({_interval(each)})"
+        for each in frequencies
+    ]
+    own = f"Of what entries as near state, left-out proteins had as their own, with 95 % intervals: {', '.join(told)}."
+    said = "no alignment supports it, and no fact is taken from it"
+    return f"Remote: {_named(entry)}, cosine {cosine:.3f}; {said}. {own if told else 'Not calibrated.'}"
+
+
+def _interval(frequency: "Frequency") -> str:
+    return f"{_percent(frequency.low)} to {_percent(frequency.high)}"
+
+
+def _digits(frequency: "Frequency") -> str:
+    return f" at {frequency.level} digit{'s' * (frequency.level > 1)}" if frequency.level is not None else ""
 
 
 def _in_brackets(source: Source) -> str:
@@ -164,10 +182,13 @@ def _sources(facts: Iterable[CitedFact]) -> list[str]:
 
 
 def _source(source: Source) -> str:
-    entry, homologue = source.entry, source.homologue
+    return f"{_named(source.entry)}: {alignment(source.homologue)}."
+
+
+def _named(entry: "Characterised") -> str:
     organism = f" of {entry.organism}" if entry.organism else ""
     release = f", release {entry.release}" if entry.release else ", of no stated release"
-    return f"{entry.accession} is {entry.name or 'unnamed'}{organism}{release}: {alignment(homologue)}."
+    return f"{entry.accession} is {entry.name or 'unnamed'}{organism}{release}"
 
 
 def alignment(homologue: Homologue) -> str:
