@@ -183,7 +183,7 @@ def test_a_refusal_stays_what_it_was_and_shows_what_lies_near(folder: Path, tmp_
         )
         for shown in told["remote"]:
             assert "no alignment supports it, and no fact is taken from it" in shown["text"]
-            assert f"cosine {shown['cosine']:.3f}" in shown["text"]
+            assert f"cosine {shown['cosine']:.4f}" in shown["text"]
     left_out = after[0][1]["remote"][0]["accession"]
     ((_, told),) = answered(folder, sequences[0], without=frozenset({left_out}))
     assert [near["accession"] for near in told["remote"]][:2] == [

@@ -124,7 +124,7 @@ def remote(entry: "Characterised", cosine: float, frequencies: Sequence["Frequen
     ]
     own = f"Of what entries as near state, left-out proteins had as their own, with 95 % intervals: {', '.join(told)}."
     said = "no alignment supports it, and no fact is taken from it"
-    return f"Remote: {_named(entry)}, cosine {cosine:.3f}; {said}. {own if told else 'Not calibrated.'}"
+    return f"Remote: {_named(entry)}, cosine {cosine:.4f}; {said}. {own if told else 'Not calibrated.'}"
 
 
 def _interval(frequency: "Frequency") -> str:
