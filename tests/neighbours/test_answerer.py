@@ -126,7 +126,7 @@ def test_answers_do_not_depend_on_the_batch(
     proteins = [Protein(str(number), relative(rng, ancestor, 0.5 + number / 20)) for number in range(9)]
     questions = [(PROFILE_QUESTION, (protein,)) for protein in [*proteins, *proteins[::-1]]]
     together = NeighbourAnswerer(index).answer(questions)
-    monkeypatch.setattr("protein2text.neighbours.answerer.PROTEINS_AT_ONCE", 2)
+    monkeypatch.setattr("protein2text.neighbours.homologues.PROTEINS_AT_ONCE", 2)
     assert NeighbourAnswerer(index).answer(questions) == together
     assert together[0] == together[-1] == NeighbourAnswerer(index).answer(questions[:1])[0]
 
