@@ -260,11 +260,11 @@ def test_what_an_answer_demands_costs_some_agreement_and_remote_neighbours_more(
 @pytest.mark.slow
 def test_quoted_frequencies_hold_for_proteins_they_were_not_measured_on(whole_index: NeighbourIndex) -> None:
     measured = held_out(whole_index)
-    for digits in ("1 digit", "2 digits", "3 digits", "4 digits"):
+    for digits, bound in (("1 digit", 0.03), ("2 digits", 0.09), ("3 digits", 0.1), ("4 digits", 0.13)):
         shown = measured[f"ec, {digits}"]
         assert shown.num_facts > 300
         assert shown.num_uncalibrated < 30
-        assert shown.expected_calibration_error < 0.1
+        assert mean(shown.errors) < bound
     four = measured["ec, 4 digits"].bins
     assert four[-1].quoted > 0.9
     assert four[-1].low > 0.8

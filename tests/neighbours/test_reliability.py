@@ -3,6 +3,7 @@
 import math
 import random
 from pathlib import Path
+from statistics import mean
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from protein2text.errors import ConfigError
 from protein2text.neighbours.facts import Fact
-from protein2text.neighbours.reliability import Judged, Reliability, held_out, reliability, write_plot
+from protein2text.neighbours.reliability import NUM_HALVINGS, Judged, Reliability, held_out, reliability, write_plot
 from tests.neighbours.made_index import entry, make_index, relative, residues
 
 
@@ -84,4 +85,7 @@ def test_each_half_is_judged_by_what_the_other_half_showed(tmp_path: Path) -> No
     assert shown.num_uncalibrated == 0
     assert len(shown.bins) <= 2  # one share from each half
     assert 0.6 < shown.bins[0].quoted < 0.95
-    assert shown.expected_calibration_error < 0.15
+    assert shown.errors[0] == shown.expected_calibration_error
+    assert len(shown.errors) == NUM_HALVINGS
+    assert len(set(shown.errors)) > 1  # other halves, other errors
+    assert mean(shown.errors) < 0.15

@@ -2,12 +2,13 @@
 
 Proteins fall into two halves by MMseqs2 cluster. Each half's facts are given the frequencies that the other half alone
 would have put on them, and those are compared with how often the facts were right (Guo et al. 2017, arXiv:1706.04599).
+One halving of some hundred proteins says little: the error is measured over several.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from protein2text.data import grouping, mmseqs
 from protein2text.errors import ConfigError
-from protein2text.neighbours.agreement import Case, cases, draw
+from protein2text.neighbours.agreement import Case, Draw, cases, draw
 from protein2text.neighbours.calibration import MAX_ENTRIES, Calibration, wilson
 from protein2text.pages import figure_svg
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from protein2text.neighbours.index_folder import NeighbourIndex
 
 NUM_BINS = 10
+NUM_HALVINGS = 20
 NUM_COLUMNS = 4
 FORMATS = (".png", ".svg")
 CLUSTER_IDENTITY, CLUSTER_COVERAGE = 0.3, 0.5
@@ -57,12 +59,14 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Quoted against observed shares."""
+    """Quoted against observed shares, of one halving."""
 
     bins: tuple[ReliabilityBin, ...]
     """In the order of ``quoted``; empty ones are left out."""
     num_uncalibrated: int = 0
     """Facts for which nothing could be quoted."""
+    errors: tuple[float, ...] = ()
+    """Expected calibration error of this halving and of others, as far as it is known."""
 
     @property
     def num_facts(self) -> int:
@@ -102,10 +106,10 @@ def held_out(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: i
     Args:
         index: of characterised proteins.
         max_entries: most proteins left out in turn.
-        seed: of the draw and of the halves.
+        seed: of the draw and of the first of ``NUM_HALVINGS`` halvings.
 
     Returns:
-        By kind of fact, EC numbers by digits besides, such as ``ec, 4 digits``.
+        By kind of fact, EC numbers by digits besides, such as ``ec, 4 digits``: the first halving, with all errors.
 
     Raises:
         ResourcesUnavailable: MMseqs2 does not run here.
@@ -113,9 +117,19 @@ def held_out(index: "NeighbourIndex", *, max_entries: int = MAX_ENTRIES, seed: i
     drawn, proteins = draw(index, max_entries=max_entries, seed=seed)
     sequences = {entry.accession: entry.sequence for entry, _ in proteins}
     clusters = mmseqs.cluster(sequences, min_identity=CLUSTER_IDENTITY, coverage=CLUSTER_COVERAGE)
+    measured = list(cases(index, proteins))
+    halved = [_halved(measured, clusters, drawn, seed + number) for number in range(NUM_HALVINGS)]
+    errors = {
+        label: tuple(one[label].expected_calibration_error for one in halved if one[label].bins) for label in halved[0]
+    }
+    return {label: replace(shown, errors=errors[label]) for label, shown in halved[0].items()}
+
+
+def _halved(measured: Sequence[Case], clusters: Mapping[str, str], drawn: Draw, seed: int) -> dict[str, Reliability]:
+    """What one halving shows."""
     first = grouping.draw(clusters, 0.5, seed)
     halves: tuple[list[Case], list[Case]] = [], []
-    for case in cases(index, proteins):
+    for case in measured:
         halves[clusters[case.accession] in first].append(case)
     judged: dict[str, list[Judged]] = defaultdict(list)
     num_uncalibrated: Counter[str] = Counter()
