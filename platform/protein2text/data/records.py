@@ -169,7 +169,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(str(path.parent), path.name, f"no JSON: {error}", "Make the data again.") from None
     if not isinstance(card, dict):
         raise CorruptCheckpoint(

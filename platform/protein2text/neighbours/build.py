@@ -33,6 +33,8 @@ GENERATION = re.compile(r"generation-(\d+)")
 INCOMING = "incoming"
 """What an update reads from its sources, until it is merged."""
 MAX_NAMED = 3
+MAX_NAME = 60
+"""Letters of a release or licence that a user names."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,16 @@ def read_inputs(sources: list[str], release: str | None, licence: str | None) ->
 
     Raises:
         MissingFile: a source is not there.
-        ConfigError: none given, or one that is empty or in no known format.
+        ConfigError: none given, one that is empty or in no known format, or a release or licence that is no name.
         ServiceError: a store did not answer as it should.
     """
     files = expand(sources)
     if not files:
         raise ConfigError("index", "sources", "none given; name a file or folder")
+    for key, value in (("release", release), ("licence", licence)):
+        if value is not None and not (value.isprintable() and 0 < len(value.strip()) <= MAX_NAME):
+            problem = f"{value[:MAX_NAME]!a} is no name; 1 to {MAX_NAME} printable letters are"
+            raise ConfigError("index", f"--{key}", problem)
     stated = {key: value for key, value in (("release", release), ("licence", licence)) if value}
     return files, [{**stated, **item} for item in described(files)]
 

@@ -21,7 +21,7 @@ from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, from_ta
 INDEX_VERSION = 1
 MANIFEST = "index.json"
 UNSTATED = "a release that its sources do not state"
-_REMEDY = "Build the index again: `protein2text index build`."
+_REMEDY = "Remove the folder and build the index again: `protein2text index build`."
 _HASH_BYTES = 4 * 2**20
 
 STORED_SCHEMA = pa.schema(
