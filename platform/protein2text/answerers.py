@@ -173,9 +173,12 @@ def open_answerer(uri: str, config: AnswerConfig | None = None, *, tracking_uri:
     config = config or AnswerConfig()
     folder = index_folder(uri)
     if folder is None:
+        located = locate(uri, tracking_uri)
+        if (located.folder / "index.json").is_file():
+            raise ConfigError(uri, "model", f"is an index of neighbours, no model; name it {NEIGHBOURS}{uri}")
         from protein2text.generate.model_answerer import open_model
 
-        return open_model(locate(uri, tracking_uri), config)
+        return open_model(located, config)
     refuse_options(uri, config)
     from protein2text.neighbours.index_answerer import open_index
 

@@ -160,3 +160,9 @@ def test_frequencies_follow_what_families_share(tmp_path: Path) -> None:
     by_member: dict[str, int] = defaultdict(int)
     assert 0.3 < fourth.share < 0.7, by_member
     assert fourth.identity_bin == "70-90 %"
+
+
+@pytest.mark.parametrize("n", [1, 10, 77, 1000])
+def test_the_interval_holds_what_was_measured(n: int) -> None:
+    assert wilson(1.0, n)[1] == 1.0
+    assert wilson(0.0, n)[0] == 0.0

@@ -11,7 +11,7 @@ from protein2text.neighbours.citing import cite, domain_hits
 from protein2text.neighbours.closed import says
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.grammar import Asked, read_question
-from protein2text.neighbours.homologues import Homologue, stream_with_entries
+from protein2text.neighbours.homologues import NEAR_BEST, Homologue, stream_with_entries
 from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.neighbours.remote import RemoteSearch
 from protein2text.proteins import Protein
@@ -90,6 +90,7 @@ class NeighbourAnswerer:
         if asked.value is not None:
             facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value)), "Yes."
         if facts:
+            notes += _silent_relatives(facts, homologues, entries)
             text, claims = wording.answer_text(facts, opening), wording.claims(facts, opening)
             return NeighbourAnswer(text, "answered", facts, hits, release, notes, claims)
         nearest, opening = self._cite(asked.otherwise, homologues, entries), wording.nothing_stated(asked)
@@ -104,6 +105,19 @@ class NeighbourAnswerer:
         if self._calibration is None:
             return tuple(cited)
         return tuple(replace(each, frequency=self._calibration.frequency_of(each.fact, each.nearest)) for each in cited)
+
+
+def _silent_relatives(
+    facts: Sequence[CitedFact], homologues: Sequence[Homologue], entries: Mapping[str, Characterised]
+) -> tuple[str, ...]:
+    """Kinds of facts that only remote homologues state, while a close one states none."""
+    closest = max((found for found in homologues if found.is_whole), key=lambda found: found.bits)
+    stated = {fact.kind for fact in entries[closest.accession].facts}
+    bits: dict[str, float] = {}
+    for cited in facts:
+        bits[cited.fact.kind] = max(bits.get(cited.fact.kind, 0.0), cited.nearest.bits)
+    silent = [kind for kind, best in bits.items() if kind not in stated and best < NEAR_BEST * closest.bits]
+    return (wording.closest_is_silent(closest, silent),) if silent else ()
 
 
 def _notes(sequence: str) -> tuple[str, ...]:

@@ -205,7 +205,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """Ends of the score interval of a proportion at 95 % (Wilson 1927); the share may come from a larger count."""
     center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return max(0.0, center - half), min(1.0, center + half)
+    return 0.0 if share <= 0 else center - half, 1.0 if share >= 1 else center + half  # exact where rounding is not
 
 
 def _place(value: float, floors: tuple[float, ...]) -> int:

@@ -37,7 +37,7 @@ class IndexAnswerer:
     def __init__(self, index: NeighbourIndex, remote: RemoteSearch | None = None) -> None:
         self.index = index
         self._neighbours = NeighbourAnswerer(index, remote)
-        self._num_searches = self._num_answered = 0
+        self._num_searches = self._num_answered = self._num_own = 0
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -68,7 +68,11 @@ class IndexAnswerer:
             ]
             for query, answer in zip(asked, answers, strict=True):
                 self._num_answered += answer.status == "answered"
-                replies.append(Reply(query.id, answer.text, {"neighbours": answer.as_dict()}, answer.claims))
+                accessions = {protein.accession for protein in query.proteins}
+                is_own = any(source.entry.accession in accessions for fact in answer.facts for source in fact.sources)
+                self._num_own += is_own
+                told = {**answer.as_dict(), "own_entry": is_own}
+                replies.append(Reply(query.id, answer.text, {"neighbours": told}, answer.claims))
             yield replies
 
     def entries(self) -> Iterator[tuple[str, str]]:
@@ -78,7 +82,11 @@ class IndexAnswerer:
 
     def work(self) -> dict[str, float]:
         """See ``Answerer``."""
-        return {"searches": self._num_searches, "with_an_answer": self._num_answered}
+        return {
+            "searches": self._num_searches,
+            "with_an_answer": self._num_answered,
+            "from_own_entry": self._num_own,
+        }
 
     def _refusal(self) -> dict[str, Any]:
         told = {"status": "no_protein", "release": self.index.release, "facts": [], "domain_hits": [], "notes": []}

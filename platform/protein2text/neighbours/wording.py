@@ -191,6 +191,15 @@ def _named(entry: "Characterised") -> str:
     return f"{entry.accession} is {entry.name or 'unnamed'}{organism}{release}"
 
 
+def closest_is_silent(homologue: Homologue, kinds: Sequence[str]) -> str:
+    """What makes facts of remote homologues doubtful."""
+    named = " or ".join(_PLURALS[kind] for kind in kinds)
+    return (
+        f"the closest homologue, {homologue.accession} at {_percent(homologue.identity)} identity, states no {named}; "
+        f"these come from remote ones"
+    )
+
+
 def alignment(homologue: Homologue) -> str:
     """Identity, both coverages and significance."""
     evalue = f"E = {homologue.evalue:.0e}" if homologue.evalue >= _SMALLEST else f"E < {_SMALLEST:.0e}"
