@@ -277,3 +277,16 @@ def test_latin_1_bytes_cost_their_entries_only(tmp_path: Path) -> None:
     assert len(rows) == 200
     assert len(refused) == TABLE.count("Binds 7") > 5
     assert {row["reason"] for row in refused} == {"not_utf8"}
+
+
+def test_an_entry_version_of_any_size_or_type_stays_in_its_own_record() -> None:
+    """Provenance is JSON, so no number can be too large for a column."""
+    texts = [{"commentType": "FUNCTION", "texts": [{"value": "Binds ATP."}]}]
+    versions = [1, 10**15, "5", 2**31]
+    entries = [
+        {"primaryAccession": f"P{number}", "entryType": "UniProtKB", "comments": texts,
+         "sequence": {"value": "MKVLAW", "length": 6}, "entryAudit": {"entryVersion": version}}
+        for number, version in enumerate(versions)
+    ]  # fmt: skip
+    made = outcomes("json", json.dumps({"results": entries}).encode(), 1024)
+    assert [json.loads(row["provenance"])["entry_version"] for row in made] == versions

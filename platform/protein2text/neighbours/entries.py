@@ -1,12 +1,14 @@
 """A characterised protein, and how a table of them lies in Arrow."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 
+from protein2text.errors import UnusableRecord
 from protein2text.neighbours.facts import Fact
 
 _FACT = pa.struct(
@@ -47,6 +49,34 @@ class Characterised:
     source: str
     """Name of the file that it was read from."""
     facts: tuple[Fact, ...]
+
+
+def checked(entry: Characterised, place: str) -> Characterised:
+    """The entry, if every field of it and of its facts fits its column.
+
+    Raises:
+        UnusableRecord: a number that is none or needs more than 32 bits, or a text that is none.
+    """
+    for row, columns in ((entry, _ENTRY_COLUMNS), *((fact, _FACT_COLUMNS) for fact in entry.facts)):
+        for name, fits, limit in columns:
+            value = getattr(row, name)
+            if value is not None and not fits(value):
+                where, remedy = f"{place}, {name.replace('_', ' ')}", "Fetch the entry again, or mend the field."
+                raise UnusableRecord("unusable_field", str(entry.accession), where, repr(value), limit, remedy)
+    return entry
+
+
+_FITS: dict[pa.DataType, tuple[Callable[[Any], bool], str]] = {
+    pa.int32(): (
+        lambda value: type(value) is int and -(2**31) <= value < 2**31,
+        "a whole number of at most 32 bits is needed",
+    ),
+    pa.string(): (lambda value: isinstance(value, str), "text is needed"),
+    pa.list_(pa.string()): (lambda value: all(isinstance(item, str) for item in value), "text is needed for each"),
+}
+_ENTRY_COLUMNS, _FACT_COLUMNS = (
+    [(field.name, *_FITS[field.type]) for field in columns if field.type in _FITS] for columns in (ENTRY_SCHEMA, _FACT)
+)
 
 
 def content_digest(entry: Characterised) -> bytes:

@@ -17,7 +17,7 @@ from protein2text.data.readers.entries import Place
 from protein2text.data.records import QUARANTINE_SCHEMA
 from protein2text.data.tallies import READING_STAGES, funnel
 from protein2text.errors import UnusableRecord
-from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, content_digest, from_table, to_table
+from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, checked, content_digest, from_table, to_table
 from protein2text.neighbours.entry_writer import PART_BYTES, EntryWriter
 from protein2text.neighbours.facts import FACT_KINDS
 from protein2text.neighbours.readers.formats import characterise
@@ -72,7 +72,7 @@ def _find(source: Source, raw: str, place: Place) -> _Found:
     if not asked and not _says_something(entry):
         raise _silent(entry.accession, place.place)
     licence = entry.licence or source.origin.get("licence")
-    entry = replace(entry, release=source.origin.get("release"), licence=licence)
+    entry = checked(replace(entry, release=source.origin.get("release"), licence=licence), place.place)
     return _Found(entry, content_digest(entry), place.place, asked)
 
 
