@@ -8,6 +8,7 @@ from protein2text.neighbours.closed import says
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.facts import Fact
 from protein2text.neighbours.homologues import Homologue
+from protein2text.neighbours.wording import claims
 from tests.neighbours.made_index import entry
 
 EXPERIMENT, RULE, SIMILARITY = ("ECO:0000269",), ("ECO:0000255",), ("ECO:0000250",)
@@ -75,12 +76,26 @@ def test_a_source_names_the_parts_and_molecules_that_it_speaks_of() -> None:
     (ligand,) = cite("ligand", *found)
     (source,) = ligand.sources
     assert (source.places, source.pubmed, source.evidence) == (((30, 37), (55, 55)), ("1", "2"), "experimental")
-    assert {each.fact.value: each.sources[0].molecules for each in cite("location", *found)} == {
-        "Nucleus": ("Isoform 2",), "Cytoplasm": ()
-    }  # fmt: skip
+    assert [(each.fact.value, each.sources[0].molecules) for each in cite("location", *found)] == [
+        ("Nucleus", ("Isoform 2",)), ("Cytoplasm", ()), ("Cytoplasm", ("Isoform 2",))
+    ]  # fmt: skip
     row = json.loads(json.dumps(ligand.as_dict()))["sources"][0]
     assert row["places"] == [[30, 37], [55, 55]]
     assert (row["accession"], row["release"], row["query_begin"], row["target_end"]) == ("A", "2026_01", 1, 100)
+
+
+def test_evidence_on_an_isoform_is_not_that_of_the_whole_protein() -> None:
+    whole = Fact("location", "Nucleus", "SL-0191", SIMILARITY)
+    isoform = Fact("location", "Nucleus", "SL-0191", EXPERIMENT, ("1",), molecule="Isoform 2")
+    other = Fact("location", "nucleus", "SL-0191", RULE, molecule="Isoform 2")
+    cited = cite("location", *given(entry("A", "M", whole, isoform), entry("B", "M", whole), entry("C", "M", other)))
+    told = {each.fact.molecule: [(one.entry.accession, one.evidence, one.pubmed) for one in each.sources]
+            for each in cited}  # fmt: skip
+    assert told == {
+        None: [("A", "transferred", ()), ("B", "transferred", ())],
+        "Isoform 2": [("A", "experimental", ("1",)), ("C", "transferred", ())],
+    }
+    assert claims(cited).count("Nucleus") == 1
 
 
 def test_a_homologue_of_a_part_grounds_no_fact_and_names_the_domains_in_that_part() -> None:

@@ -13,6 +13,8 @@ MAX_SOURCES = 3
 MAX_DOMAIN_HITS = 10
 FREE_TEXT = frozenset({"name", "function"})
 """Kinds that every entry words in its own way: only the best homologue's words are given."""
+_Said = tuple[str, str | None]
+"""What, and of which isoform or chain."""
 
 
 def cite(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Characterised]) -> tuple[CitedFact, ...]:
@@ -25,10 +27,10 @@ def cite(kind: str, homologues: Sequence[Homologue], entries: Mapping[str, Chara
         homologues: of one query; those that cover a part only are passed over.
         entries: at least those of the homologues.
     """
-    stated: dict[str, list[Source]] = {}
+    stated: dict[_Said, list[Source]] = {}
     for number, homologue in enumerate(rank(kind, homologues, entries)[:MAX_SOURCES]):
         entry = entries[homologue.accession]
-        same: dict[str, list[Fact]] = {}
+        same: dict[_Said, list[Fact]] = {}
         for fact in sorted(_of_kind(entry, kind), key=lambda fact: not fact.is_experimental):
             same.setdefault(_key(fact), []).append(fact)
         for key, facts in same.items():
@@ -52,9 +54,9 @@ def _of_kind(entry: Characterised, kind: str) -> list[Fact]:
     return [fact for fact in entry.facts if fact.kind == kind]
 
 
-def _key(fact: Fact) -> str:
-    """Equal for facts that say the same."""
-    return fact.term or words(fact)
+def _key(fact: Fact) -> _Said:
+    """Equal for facts that say the same of the same: evidence on an isoform or chain is none on the whole protein."""
+    return fact.term or words(fact), fact.molecule
 
 
 def words(fact: Fact) -> str:
