@@ -47,6 +47,7 @@ class ContextFact:
         """As the prompt has it."""
         about = f"protein {self.protein}, " if num_proteins > 1 else ""
         notes = [f"{self.source.homologue.identity * 100:.0f} % identical", self.source.evidence]
+        notes += [f"only {_plain(name)}" for name in self.source.molecules]
         notes += [f"contradicted by {_plain(value)}" for value in self.cited.contradicts]
         kind, accession = self.cited.fact.kind.replace("_", " "), self.source.entry.accession
         return f"- {about}{kind}: {_plain(self.cited.fact.value)} [{accession}] ({', '.join(notes)})"
@@ -63,6 +64,7 @@ class ContextFact:
             "identity": homologue.identity,
             "coverage": homologue.coverage,
             "evidence": self.source.evidence,
+            "molecules": list(self.source.molecules),
             "contradicts": list(self.cited.contradicts),
         }
 
