@@ -196,6 +196,11 @@ def test_the_command_prints_what_was_made(tmp_path: Path) -> None:
         ((None, None, b"a"), (None, None, b"b"), "replaced"),
         ((None, "2026_01", b"a"), (None, None, b"a"), "unchanged"),
         ((None, None, b"a"), (None, "2026_01", b"a"), "replaced"),
+        ((3, "2026_01", b"a"), (None, None, b"b"), "older"),
+        ((3, None, b"a"), (None, "2026_01", b"b"), "older"),
+        ((3, "2026_01", b"a"), (None, "2026_01", b"b"), "older"),
+        ((3, "2025_04", b"a"), (None, "2026_01", b"b"), "replaced"),
+        ((None, None, b"a"), (3, None, b"b"), "replaced"),
     ],
 )
 def test_the_later_of_two_entries_stays(held: Any, offered: Any, fate: str) -> None:
@@ -236,6 +241,16 @@ def test_an_update_adds_replaces_and_keeps_and_the_open_index_goes_on(tmp_path: 
     assert NeighbourIndex.open(tmp_path / "index").manifest == after.manifest, "nothing newer, nothing done"
     anew = build([str(first), str(second)], str(tmp_path / "anew"), allow_mixed_releases=True)
     assert anew.entries == 7, "of the same accessions"
+
+
+def test_a_question_does_not_replace_an_entry_that_states_its_version(tmp_path: Path) -> None:
+    first = table(tmp_path / "first.tsv", [("P1", 3, "Binds")])
+    build([str(first)], str(tmp_path / "index"))
+    asked = [question(1, "P1", "What is it?", "Something else."), question(2, "Q1", "What is it?", "New.")]
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    made = update(str(tmp_path / "index"), [str(tmp_path / "asked.json")])
+    assert (made.older, made.added, made.replaced) == (1, 1, 0)
+    assert functions(NeighbourIndex.open(tmp_path / "index")) == {"P1": "Binds.", "Q1": "New."}
 
 
 def test_an_update_that_ended_early_leaves_the_index_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ def update(
     """Merge sources into an index, and measure agreement anew. A killed update leaves the index as it was.
 
     Of two entries of one accession the one with the higher version stays; where versions do not tell, the one of the
-    newer release; where releases do not tell either, the one from these sources.
+    newer release; where releases do not tell either, the one that states a version, as published questions do not; and
+    then the one from these sources.
 
     Args:
         path: folder of a finished index. What it held before stays in it, unused, until the next update, so that
@@ -144,7 +145,9 @@ def _fate(held: _State | None, offered: _State) -> str:
         if offered.release < held.release:
             return "older"
         return "confirmed" if same else "replaced"
-    return "unchanged" if same and offered.release in (None, held.release) else "replaced"
+    if same and offered.release in (None, held.release):
+        return "unchanged"
+    return "older" if held.version is not None and offered.version is None else "replaced"
 
 
 def _states(index: NeighbourIndex) -> dict[str, _State]:
