@@ -38,7 +38,8 @@ class Query:
     messages: tuple[Message, ...] | None = None
     """The whole conversation up to the question, where there is more than the question; with placeholders."""
     without: frozenset[str] = frozenset()
-    """Accessions of the index from which nothing may be taken: a test protein must not answer for itself."""
+    """Accessions of the index from which nothing may be taken: a test protein must not answer for itself. That
+    of an entry stands for its isoforms too."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ NUCLEOTIDES_FROM = 20
 MAX_TEXT_BYTES = 100 * 2**20
 """Most text that is read at once; `protein2text data ingest` streams larger files."""
 
+_ISOFORM = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})-\d+")
+"""UniProt's form: the entry's accession, hyphen, number. Names like ``sample-1`` are none."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _OTHER_LETTER = re.compile(f"[^{''.join(sorted(NUCLEOTIDES))}]")
 _UTF16_MAGIC = (b"\xff\xfe", b"\xfe\xff")
@@ -176,6 +178,17 @@ def accession_of(title: str) -> str:
     word = title.split(maxsplit=1)[0] if title.strip() else ""
     parts = word.split("|")
     return parts[1] if len(parts) >= 3 and parts[0] in {"sp", "tr"} else word
+
+
+def entry_of(accession: str) -> str:
+    """Accession of the entry that an isoform belongs to: ``P0C2S4`` of ``P0C2S4-2``; of all others their own."""
+    isoform = _ISOFORM.fullmatch(accession)
+    return isoform[1] if isoform else accession
+
+
+def is_one_of(accession: str, names: frozenset[str]) -> bool:
+    """Whether an accession, or that of the entry that it is an isoform of, is among some."""
+    return accession in names or entry_of(accession) in names
 
 
 def _plain_lines(text: str) -> str:

@@ -1,6 +1,7 @@
 """An index on trial: the whole report, with no help from the tested protein's own entry."""
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import pytest
 
 from protein2text.config import RunConfig, load_run
 from protein2text.data.sample import sample_proteins
-from protein2text.evaluate.exposure import held
+from protein2text.evaluate.exposure import held, own_entries
 from protein2text.evaluate.run import evaluate
+from protein2text.neighbours.answerer import NeighbourAnswerer
 from protein2text.neighbours.facts import Fact
 from protein2text.neighbours.index_answerer import NO_PROTEIN
 from protein2text.proteins import Protein
 from tests.evaluate.stored import SMALL, write_sample_world
-from tests.neighbours.made_index import entry, make_index
+from tests.neighbours.made_index import entry, make_index, relative, residues
 
 RELEASE = "2026_01"
 NUM_ITEMS = 24
@@ -79,6 +81,25 @@ def test_no_entry_answers_for_itself_and_what_has_no_protein_is_refused(
     grounded = [line for line in by_row["true"] if "[SYN" in line["text"]]
     assert len(grounded) > NUM_ITEMS / 2, "members of its family answer for a protein"
     assert sum((line["text"], line["answer"]) == (refusal, "") for line in by_row["shuffled"]) > NUM_ITEMS / 2
+
+
+@pytest.mark.parametrize("tested", ["P0C2S4", "P0C2S4-1", "P0C2S4-9"])
+def test_no_isoform_answers_for_its_protein(tested: str, tmp_path: Path) -> None:
+    rng = random.Random(3)
+    sequence = residues(rng, 120)
+    names = ("P0C2S4", "P0C2S4-1", "P0C2S4-12", "P0C2S5", "P0C2S4-x", "A0A0P0C2S4-1")
+    index = make_index(
+        tmp_path / "index",
+        [entry(name, relative(rng, sequence, 0.95), Fact("ec", f"1.1.1.{at}")) for at, name in enumerate(names, 1)],
+    )
+    protein = Protein(tested, sequence)
+    question, without = "What is its EC number?", {0: own_entries(tested)}
+    answer, whole = NeighbourAnswerer(index).answer([(question, (protein,))] * 2, without=without)
+    assert {source.entry.accession for fact in answer.facts for source in fact.sources} == set(names[3:])
+    assert {source.entry.accession for fact in whole.facts for source in fact.sources} & set(names[:3])
+    found = held([(one.accession, one.checksum) for one in index.stream()], [protein])
+    assert (found.num_held, found.first_held, found.num_twins) == (1, (tested,), 0)
+    assert held([("P0C2S4-3", protein.checksum)], [protein]).num_twins == 0
 
 
 def test_what_an_index_holds_of_a_test_is_counted() -> None:

@@ -1,18 +1,15 @@
 """What a model has seen of its test: leaks that its training was stamped with, and test proteins it was trained on."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from protein2text.data.trained_on import is_in, read_trained_on
-from protein2text.proteins import Protein
+from protein2text.proteins import Protein, entry_of, is_one_of
 
 SHOWN_PROTEINS = 5
-_ISOFORM = re.compile(r"(.+)-\d+")
-"""UniProt's form: entry, hyphen, number."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +79,26 @@ class Held:
 
 
 def own_entries(accession: str) -> frozenset[str]:
-    """Accessions under which a protein may be its own evidence: its own, and of an isoform that of its entry."""
-    isoform = _ISOFORM.fullmatch(accession)
-    return frozenset({accession, isoform[1]} if isoform else {accession})
+    """Accessions under which a protein may be its own evidence: its own, and that of its entry, which stands for every
+    isoform of it (``Query.without``)."""
+    return frozenset({accession, entry_of(accession)})
 
 
 def held(entries: Iterable[tuple[str, str]], proteins: Iterable[Protein]) -> Held:
     """Hold test proteins against accession and checksum of every entry of an index."""
     tested = {protein.accession: protein.checksum for protein in proteins}
-    wanted = {entry for accession in tested for entry in own_entries(accession)}
+    wanted = frozenset(entry for accession in tested for entry in own_entries(accession))
     checksums = set(tested.values())
     found: set[str] = set()
     holders: dict[str, set[str]] = defaultdict(set)
     for accession, checksum in entries:
-        if accession in wanted:
-            found.add(accession)
+        if is_one_of(accession, wanted):
+            found |= own_entries(accession)
         if checksum in checksums:
             holders[checksum].add(accession)
     own = sorted(accession for accession in tested if own_entries(accession) & found)
-    num_twins = sum(bool(holders[checksum] - own_entries(accession)) for accession, checksum in tested.items())
+    num_twins = sum(
+        any(not is_one_of(holder, own_entries(accession)) for holder in holders[checksum])
+        for accession, checksum in tested.items()
+    )
     return Held(len(tested), len(own), tuple(own[:SHOWN_PROTEINS]), num_twins)

@@ -14,7 +14,7 @@ from protein2text.neighbours.grammar import Asked, read_question
 from protein2text.neighbours.homologues import NEAR_BEST, Homologue, stream_with_entries
 from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.neighbours.remote import RemoteSearch
-from protein2text.proteins import Protein
+from protein2text.proteins import Protein, is_one_of
 
 SHORT_RESIDUES = 10
 """Below it an alignment is hardly ever significant, however alike the residues are."""
@@ -41,7 +41,8 @@ class NeighbourAnswerer:
 
         Args:
             questions: text and its proteins; a question about several, or none, is outside the grammar.
-            without: accessions that may not ground the answer of the question with that number.
+            without: accessions that may not ground the answer of the question with that number, nor may isoforms of
+                theirs.
 
         Raises:
             ResourcesUnavailable: MMseqs2 does not run here.
@@ -62,7 +63,7 @@ class NeighbourAnswerer:
         for sequence, found, entries in stream_with_entries(self._index, list(asking)):
             for number, asked in asking[sequence]:
                 left_out = (without or {}).get(number, frozenset())
-                homologues = [homologue for homologue in found if homologue.accession not in left_out]
+                homologues = [homologue for homologue in found if not is_one_of(homologue.accession, left_out)]
                 answers[number] = self._from_homologues(sequence, asked, homologues, entries)
                 if answers[number].status == "no_homologue":
                     refused[number] = sequence, left_out.union(homologue.accession for homologue in found)

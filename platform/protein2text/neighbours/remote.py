@@ -12,6 +12,7 @@ from protein2text.neighbours.cited import RemoteNeighbour
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.index_folder import NeighbourIndex
 from protein2text.neighbours.remote_agreement import NUM_NEAREST, RemoteAgreement
+from protein2text.proteins import is_one_of
 
 if TYPE_CHECKING:
     import faiss
@@ -69,7 +70,8 @@ class RemoteSearch:
     def _shown(self, found: list[tuple[float, int]], without: frozenset[str]) -> list[tuple[str, float]]:
         """Of each sequence the first accession, unless one of them is not to be shown."""
         named = [(self._index.accessions_of(str(target)), cosine) for cosine, target in found]
-        return [(names[0], cosine) for names, cosine in named if without.isdisjoint(names)][:NUM_NEAREST]
+        shown = [(names[0], cosine) for names, cosine in named if not any(is_one_of(name, without) for name in names)]
+        return shown[:NUM_NEAREST]
 
     @cached_property
     def _vectors(self) -> "faiss.Index":
