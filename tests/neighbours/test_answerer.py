@@ -81,6 +81,16 @@ def test_a_closed_question_is_answered_yes_or_not_at_all(index: NeighbourIndex, 
     assert answer.text == 'No characterised homologue is said to fit "kinase", which is no proof against it.'
 
 
+def test_what_a_function_text_mentions_is_quoted_and_no_yes(index: NeighbourIndex, ancestor: str) -> None:
+    answer = answered(index, ancestor, "Does it bind cellulose?")
+    assert answer.status == "no_such_fact"
+    assert answer.text.startswith(
+        'No characterised homologue is said to fit "cellulose", which is no proof against it.'
+    )
+    assert "What comes nearest:\nCuts cellulose [NEAR" in answer.text
+    assert [fact.fact.kind for fact in answer.facts] == ["function"]
+
+
 def test_a_part_in_common_is_no_ground_and_is_shown(index: NeighbourIndex, ancestor: str) -> None:
     query = residues(random.Random(13), 300) + ancestor[:80]
     answer = answered(index, query, "Which domains does it have?")

@@ -110,14 +110,14 @@ def test_a_homologue_of_a_part_grounds_no_fact_and_names_the_domains_in_that_par
 
 def test_what_a_fact_says() -> None:
     assert says(Fact("cofactor", "Zn(2+)"), "zinc")
-    assert says(Fact("molecular_function", "zinc ion binding"), "Zn(2+)")
-    assert says(Fact("name", "Hexokinase-1"), "kinase")
+    assert says(Fact("molecular_function", "zinc ion binding"), "Zn(2+)", "binds")
+    assert says(Fact("name", "Hexokinase-1"), "kinase", "is")
     assert says(Fact("ec", "2.7.1.1"), "transferase")
     assert says(Fact("ec", "2.7.1.1"), "enzyme")
     assert says(Fact("location", "Golgi apparatus membrane"), "golgi")
     assert says(Fact("molecular_function", "ATP binding", "GO:0005524"), "GO:0005524")
     assert not says(Fact("function", "Does not bind zinc."), "zinc")
-    assert not says(Fact("name", "Urokinase-type plasminogen activator"), "kinase")
+    assert not says(Fact("name", "Urokinase-type plasminogen activator"), "kinase", "is")
     assert not says(Fact("ec", "2.7.1.1"), "hydrolase")
     assert not says(Fact("name", "Kinase inhibitory region of zincin"), "zinc")
     assert not says(Fact("ec", "3.2.1.41"), "3.2.1.4")

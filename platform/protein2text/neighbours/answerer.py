@@ -8,7 +8,7 @@ from protein2text.neighbours import wording
 from protein2text.neighbours.calibration import Calibration
 from protein2text.neighbours.cited import CitedFact, NeighbourAnswer
 from protein2text.neighbours.citing import cite, domain_hits
-from protein2text.neighbours.closed import says
+from protein2text.neighbours.closed import mentions, says
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.grammar import Asked, read_question
 from protein2text.neighbours.homologues import NEAR_BEST, Homologue, stream_with_entries
@@ -89,12 +89,14 @@ class NeighbourAnswerer:
             return NeighbourAnswer(wording.refusal(release), "no_homologue", (), hits, release, notes)
         facts, opening = self._cite(asked.kinds, homologues, entries), ""
         if asked.value is not None:
-            facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value)), "Yes."
+            facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value, asked.relation)), "Yes."
         if facts:
             notes += _silent_relatives(facts, homologues, entries)
             text, claims = wording.answer_text(facts, opening), wording.claims(facts, opening)
             return NeighbourAnswer(text, "answered", facts, hits, release, notes, claims)
         nearest, opening = self._cite(asked.otherwise, homologues, entries), wording.nothing_stated(asked)
+        if (value := asked.value) is not None:
+            nearest = tuple(each for each in nearest if each.fact.kind != "function" or mentions(each.fact, value))
         text = wording.answer_text(nearest, f"{opening} What comes nearest:" if nearest else opening)
         return NeighbourAnswer(text, "no_such_fact", nearest, hits, release, notes, wording.claims(nearest))
 

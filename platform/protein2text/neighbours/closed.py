@@ -1,9 +1,13 @@
-"""Whether a fact says what a closed question names: "Does it bind zinc?", "Is it a kinase?"."""
+"""Whether a fact says what a closed question names: "Does it bind zinc?", "Is it a kinase?".
+
+A word that merely occurs says nothing: an inhibitor of kinases is no kinase, and what is ATP-independent binds no ATP.
+"""
 
 import re
 
 from protein2text.evaluate.facts import Vocabulary
 from protein2text.neighbours.facts import Fact
+from protein2text.neighbours.grammar import Relation
 
 _SYNONYMS: tuple[frozenset[str], ...] = tuple(
     map(
@@ -26,39 +30,113 @@ _SYNONYMS: tuple[frozenset[str], ...] = tuple(
             ("cytoplasm", "cytosol"),
             ("golgi", "golgi apparatus"),
             ("signaling", "signalling", "signal transduction"),
+            ("protease", "proteinase", "peptidase"),
+            ("atpase", "atp hydrolysis"),
         ),
     )
 )
 """Names of one thing in questions and in UniProt, lower case."""
-_EC_CLASSES = {
-    "oxidoreductase": "1",
-    "transferase": "2",
-    "hydrolase": "3",
-    "lyase": "4",
-    "isomerase": "5",
-    "ligase": "6",
-    "translocase": "7",
+_PROTEIN_KINASES = ("2.7.10", "2.7.11", "2.7.12", "2.7.13", "2.7.14")
+_EC_CLASSES: dict[str, tuple[str, ...]] = {
+    "oxidoreductase": ("1",),
+    "transferase": ("2",),
+    "methyltransferase": ("2.1.1",),
+    "kinase": ("2.7.1", "2.7.2", "2.7.3", "2.7.4", "2.7.6", "2.7.9", *_PROTEIN_KINASES),
+    "protein kinase": _PROTEIN_KINASES,
+    "hydrolase": ("3",),
+    "esterase": ("3.1",),
+    "phosphatase": ("3.1.3",),
+    "glycosidase": ("3.2.1",),
+    "protease": ("3.4",),
+    "peptidase": ("3.4",),
+    "proteinase": ("3.4",),
+    "lyase": ("4",),
+    "isomerase": ("5",),
+    "ligase": ("6",),
+    "translocase": ("7",),
 }
-_NOT_OF_THEIR_CLASS = frozenset(("urokinase", "enterokinase", "streptokinase", "staphylokinase"))
-"""Called kinases, and none: a hexokinase is a kinase."""
-_WORD = re.compile(r"\w+")
+_NOT_OF_THEIR_CLASS = re.compile(
+    r"(?:anti|pseudo)\w+|(?:uro|entero|strepto|staphylo)kinase|peroxidase|oxidoreductase", re.IGNORECASE
+)
+"""Words that end like an enzyme's and are none of that kind: urokinase is no kinase, a peroxidase no oxidase."""
+_DOUBT = re.compile(
+    r"\b(?:unlikely|likely|might|may|could|possibl[ye]|probabl[ye]|putative|perhaps|potential(?:ly)?|presumabl[ye]|"
+    r"predicted|suggested|inactive|pseudo\w*|lacks?|lost)\b",
+    re.IGNORECASE,
+)
+_GREEK = "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|sigma|omega"
+_DESIGNATION = (
+    r"(?!\S*(?i:inhibit|phosphatas|anchor|bind|interact|activat|like|associat|substrat|regulat|recept|relat))"
+    rf"(?:\S*\d\S*|[A-Z]|\S*[A-Z]\S*[A-Z]\S*|[A-Z][a-z]{{1,2}}|(?:{_GREEK})|(?i:[A-Z]-type|type|isoform|isozyme|form|"
+    r"homolog|chain|precursor|member|protein(?= family)|(?:super|sub)?family))"
+)
+"""A word behind a noun that tells which of its kind: 1, ABL1, alpha, B-type; not one that names another thing."""
+_TAIL = rf"(?:[ -]{_DESIGNATION})*(?=\s*(?:[,.;(\[]|$))"
+_ACTIVITY = r"(?i: activity)?(?=,|$)"
+_IONS = r"(?: (?:ions?|cations?|anions?|filaments?|molecules?))?"
+_NO_COMPOUND = r"(?![-‐](?!type\b)\w)"
+"""ATP-independent is not ATP; C2H2-type is C2H2."""
+_OF = re.compile(r"\b(?:of|for|to|by|with|from|in|against)\b", re.IGNORECASE)
+"""Behind it stands what is inhibited, regulated or bound, not what the protein is."""
 
 
-def says(fact: Fact, value: str) -> bool:
-    """Whether a fact names a value as holding: in whole words, under any of its names, and not denied.
+def says(fact: Fact, value: str, relation: Relation = "states") -> bool:
+    """Whether a fact names a value as holding: under any of its names, neither denied nor in doubt.
 
-    An EC number says the class that its first digit stands for, and itself; a word that ends in the name of an enzyme
-    is one of that kind. What a fact does not say may still be so.
+    What the protein ``is`` must be the head of its name or family, the activity of a GO term, or the class of its EC
+    number; what it ``binds`` must be a cofactor, a ligand, or all that a GO term says is bound. A word that ends in the
+    name of an enzyme is one of that kind. What a fact does not say may still be so. The prose of a function says
+    nothing here, but see ``mentions``.
     """
     named = value.casefold()
-    if fact.kind == "ec" and (named in ("enzyme", fact.value.casefold()) or fact.value[:1] == _EC_CLASSES.get(named)):
-        return True
-    if fact.kind == "reaction" and named == "enzyme":
-        return True
+    if fact.kind == "function":
+        return False
     if fact.term is not None and named == fact.term.casefold():
         return True
-    names = {named}.union(*(group for group in _SYNONYMS if named in group))
-    if named.endswith("ase"):
-        words = _WORD.findall(fact.value.casefold())
-        names |= {word for word in words if word.endswith(named) and word not in _NOT_OF_THEIR_CLASS}
-    return bool(Vocabulary([{"named": frozenset(names)}]).asserted(fact.value))
+    if fact.kind == "ec":
+        return named in ("enzyme", fact.value.casefold()) or _is_of_class(fact.value, named)
+    if fact.kind == "reaction" and relation == "is":
+        return named == "enzyme"
+    if _DOUBT.search(fact.value):
+        return False
+    names = "|".join(re.escape(name) for name in sorted(_names(named), key=len, reverse=True))
+    if relation == "is":
+        return _is_called(fact, named, names)
+    tail = ""
+    if relation == "binds" and fact.kind == "molecular_function":
+        tail = rf"{_IONS} binding(?=,| involved in |$)"
+    pattern = re.compile(rf"(?<![\w.])(?<![^\W\dLD]-)(?:{names})(?!\w)(?!\.\d){_NO_COMPOUND}{tail}", re.IGNORECASE)
+    return any(_asserted(fact.value, match[0]) for match in pattern.finditer(fact.value))
+
+
+def mentions(fact: Fact, value: str) -> bool:
+    """Whether a value stands in the words of a fact, whatever is said of it."""
+    names = _names(value.casefold())
+    return any(re.search(rf"(?<!\w){re.escape(name)}", fact.value, re.IGNORECASE) for name in names) or (
+        value.casefold().endswith("ase") and value.casefold() in fact.value.casefold()
+    )
+
+
+def _names(named: str) -> set[str]:
+    return {named}.union(*(group for group in _SYNONYMS if named in group))
+
+
+def _is_of_class(number: str, named: str) -> bool:
+    return any(f"{number}.".startswith(f"{prefix}.") for prefix in _EC_CLASSES.get(named, ()))
+
+
+def _is_called(fact: Fact, named: str, names: str) -> bool:
+    """Whether a value is the head of a name or family, or the activity of a molecular function."""
+    before = r"(?<![\w.])(?<!non-)(?<!anti-)" if not named.endswith("ase") else r"(?<!non-)(?<!anti-)\b\w*?"
+    tail = _ACTIVITY if fact.kind == "molecular_function" else _TAIL
+    for part in re.split(r"(?<=[.;]) ", fact.value) if fact.kind == "family" else [fact.value]:
+        for match in re.finditer(rf"(?P<word>{before}(?i:{names}))(?!\w){tail}", part):
+            word = match["word"].casefold()
+            own = _NOT_OF_THEIR_CLASS.fullmatch(word) is None or word == named
+            if own and not _OF.search(part[: match.start()]) and _asserted(part, match["word"]):
+                return True
+    return False
+
+
+def _asserted(text: str, name: str) -> bool:
+    return bool(Vocabulary([{"named": frozenset({name.casefold()})}]).asserted(text))

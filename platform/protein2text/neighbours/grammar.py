@@ -6,6 +6,7 @@ significant in cancers?" names no fact that a homologue's entry could state.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from protein2text.neighbours.facts import FACT_KINDS
 
@@ -25,6 +26,8 @@ EXAMPLES = (
 """Questions inside the grammar, for whoever asked one outside it."""
 
 Kinds = tuple[str, ...]
+Relation = Literal["is", "binds", "states"]
+"""What a closed question holds between protein and value: it is one, it binds it, or its entry states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Asked:
     """What a closed question names: ``zinc`` in "Does it bind zinc?"; None for an open one."""
     otherwise: Kinds = ()
     """Kinds that come nearest, for when no homologue states any of the others, or none fits the value."""
+    relation: Relation = "states"
 
 
 _IT = r"(?:(?:(?:this|the|that|my|our) (?:given )?(?:protein|enzyme|sequence|polypeptide|gene product))|it)"
@@ -44,6 +48,9 @@ _TELL = r"(?:describe|explain|name|list|give|state|predict)"
 _HAS = r"(?:have|has|contain|carry|possess|include)"
 _IN = r"(?:in|at|on|to|inside|within) (?:the |a |an )?"
 _PROCESS = r"(?:biological |cellular |metabolic |physiological |biochemical )?(?:process(?:es)?|pathways?)"
+_QUESTION_WORDS = r"and|or|where|what|which|who|whose|how|why|when|whether|is|are|does|do|can"
+_TOPIC = rf"(?:(?!(?:{_QUESTION_WORDS})\b)[\w'’/-]+)(?: (?!(?:{_QUESTION_WORDS})\b)[\w'’/-]+){{0,5}}"
+"""At most six words that begin no second question."""
 _ACTS = r"(?:involved|required|needed|implicated|engaged)"
 
 
@@ -63,7 +70,7 @@ _OPEN: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
         ("function", "biological_process"),
         (),
         (
-            rf"{_WHAT} role does {_IT} play(?: in .+)?",
+            rf"{_WHAT} role does {_IT} play(?: in {_TOPIC})?",
             *_noun(r"(?:biological |physiological |cellular )(?:role|significance|importance|function)s?"),
         ),
     ),
@@ -177,10 +184,11 @@ _OPEN: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
 
 _V = r"(?P<value>[\w()+./,'’-]+(?: [\w()+./,'’-]+){0,5}?)"
 _A = r"(?:a |an |any |the |one )?"
-_IDENTITY: Kinds = ("name", "function", "ec", "molecular_function", "family")
-_NAMED: Kinds = ("name", "family")
+_IDENTITY: Kinds = ("name", "ec", "reaction", "molecular_function", "family")
+_NAMED: Kinds = ("name", "function", "family")
 _PLACE: Kinds = ("location", "cellular_component")
 _BOUND: Kinds = ("cofactor", "ligand")
+_NEAR_BOUND: Kinds = ("function", *_BOUND)
 
 _PLACES = {
     "secreted": "secreted",
@@ -192,9 +200,10 @@ _PLACES = {
 }
 """What is called so lies there."""
 
-_CLOSED: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
+_CLOSED: tuple[tuple[Relation, Kinds, Kinds, tuple[str, ...]], ...] = (
     (
-        ("family", "name", "domain"),
+        "states",
+        ("family", "domain"),
         ("family",),
         (
             rf"does {_IT} belong to (?:the )?{_V} (?:protein )?(?:super)?family",
@@ -202,6 +211,7 @@ _CLOSED: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "states",
         _PLACE,
         _PLACE,
         (
@@ -211,28 +221,38 @@ _CLOSED: tuple[tuple[Kinds, Kinds, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        ("biological_process", "function"),
+        "states",
         ("biological_process",),
+        ("function", "biological_process"),
         (rf"(?:is {_IT} {_ACTS} (?:in|for)|does {_IT} (?:take part|participate|play a role) in) (?:the )?{_V}",),
     ),
-    (("domain", "family"), ("domain", "family"), (rf"does {_IT} {_HAS} {_A}{_V} (?:domain|motif|repeat)s?",)),
-    (_IDENTITY, _NAMED, (rf"does {_IT} {_HAS} {_A}{_V} activity",)),
+    ("states", ("domain", "family"), ("domain", "family"), (rf"does {_IT} {_HAS} {_A}{_V} (?:domain|motif|repeat)s?",)),
+    ("is", _IDENTITY, _NAMED, (rf"does {_IT} {_HAS} {_A}{_V} activity",)),
     (
-        ("reaction", "ec", "molecular_function", "function"),
-        ("ec", "reaction"),
+        "states",
+        ("reaction", "ec", "molecular_function"),
+        ("function", "ec", "reaction"),
         (rf"(?:does|can) {_IT} cataly[sz]e (?:the )?{_V}",),
     ),
-    (_BOUND, _BOUND, (rf"does {_IT} (?:need|require|use|depend on) {_A}{_V}(?: as (?:a|its) cofactor)?",)),
     (
-        (*_BOUND, "molecular_function", "function"),
+        "binds",
         _BOUND,
+        _NEAR_BOUND,
+        (rf"does {_IT} (?:need|require|use|depend on) {_A}{_V}(?: as (?:a|its) cofactor)?",),
+    ),
+    (
+        "binds",
+        (*_BOUND, "molecular_function"),
+        _NEAR_BOUND,
         (rf"(?:does|can) {_IT} bind (?:to )?{_A}{_V}", rf"is {_V} (?:a|the) (?:ligand|cofactor|substrate) of {_IT}"),
     ),
-    (_IDENTITY, _NAMED, (rf"(?:is|does) (?:{_IT}|this) (?:act as |function as )?(?:a|an) {_V}",)),
+    ("is", _IDENTITY, _NAMED, (rf"(?:is|does) (?:{_IT}|this) (?:act as |function as )?(?:a|an) {_V}",)),
 )
-"""Kinds in which a value is looked for, those that are told where it is in none, and the wordings that name one."""
+"""Relation, kinds in which a value is looked for, those told where it is in none, and the wordings that name one.
 
-_SEVERAL = re.compile(r"\b(?:and|or|than|both|same)\b|,", re.IGNORECASE)
+A FUNCTION text is never looked in: it tells of other proteins as well. What it mentions comes nearest."""
+
+_SEVERAL = re.compile(rf"\b(?:{_QUESTION_WORDS}|but|than|both|same)\b|,", re.IGNORECASE)
 
 
 def read_question(text: str) -> Asked | None:
@@ -245,12 +265,12 @@ def read_question(text: str) -> Asked | None:
     for kinds, otherwise, wordings in _OPEN_TABLE:
         if any(wording.fullmatch(question) for wording in wordings):
             return Asked(kinds, otherwise=otherwise)
-    for kinds, otherwise, wordings in _CLOSED_TABLE:
+    for relation, kinds, otherwise, wordings in _CLOSED_TABLE:
         for wording in wordings:
             if found := wording.fullmatch(question):
                 named = found.groupdict()
                 value = _PLACES[named["place"].lower()] if named.get("place") else named["value"]
-                return None if _SEVERAL.search(value) else Asked(kinds, value, otherwise)
+                return None if _SEVERAL.search(value) else Asked(kinds, value, otherwise, relation)
     return None
 
 
@@ -259,4 +279,6 @@ def _compiled(wordings: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _OPEN_TABLE = tuple((kinds, otherwise, _compiled(wordings)) for kinds, otherwise, wordings in _OPEN)
-_CLOSED_TABLE = tuple((kinds, otherwise, _compiled(wordings)) for kinds, otherwise, wordings in _CLOSED)
+_CLOSED_TABLE = tuple(
+    (relation, kinds, otherwise, _compiled(wordings)) for relation, kinds, otherwise, wordings in _CLOSED
+)
