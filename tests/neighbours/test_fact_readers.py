@@ -91,7 +91,7 @@ def test_a_tables_comments_keep_what_each_statement_rests_on() -> None:
     })  # fmt: skip
     assert [fact for found in facts.values() for fact in found] == [
         Fact("ec", "3.6.4.13", None, (EXPERIMENT, CURATOR), ("11",)),
-        Fact("ec", "2.7.11.1"),
+        Fact("ec", "2.7.11.1", molecule="Isoform 2"),
         Fact("reaction", "ATP + H2O = ADP + phosphate + H(+)", "RHEA:13065", (EXPERIMENT, CURATOR), ("11",)),
         Fact("reaction", "L-seryl-[protein] = O-phospho-L-seryl-[protein]", molecule="Isoform 2"),
         Fact("cofactor", "Zn(2+)", "CHEBI:29105", (EXPERIMENT,), ("12",)),
@@ -227,6 +227,38 @@ CC         Evidence={ECO:0000269|PubMed:3, ECO:0000255};
     assert facts["name"] == [Fact("name", "Kinase", None, (CURATOR,))]
 
 
+PARTS = """\
+DE   RecName: Full=Polyprotein;
+DE            EC=1.1.1.1;
+DE   AltName: Full=Other;
+DE   Includes:
+DE     RecName: Full=Kinase {ECO:0000305};
+DE              EC=2.7.1.1 {ECO:0000269|PubMed:5};
+DE     AltName: Full=Another;
+DE              EC=2.7.1.2;
+DE   Contains:
+DE     RecName: Full=Chain A;
+DE              EC=3.2.2.22;
+DE   Contains:
+DE     RecName: Full=Chain B;
+DE   Flags: Precursor;
+"""
+
+
+def test_ec_numbers_stay_with_their_chain() -> None:
+    comments = """\
+CC   -!- CATALYTIC ACTIVITY: [Chain A]:
+CC       Reaction=A = B; EC=3.2.2.22; Evidence={ECO:0000269|PubMed:3};
+"""
+    expected = [
+        Fact("ec", "1.1.1.1"),
+        Fact("ec", "2.7.1.1", None, (EXPERIMENT,), ("5",), molecule="Kinase"),
+        Fact("ec", "2.7.1.2", molecule="Kinase"),
+        Fact("ec", "3.2.2.22", None, (EXPERIMENT,), ("3",), molecule="Chain A"),
+    ]
+    assert of_flat(comments, "", PARTS)["ec"] == expected
+
+
 # --- evidence
 
 
@@ -273,7 +305,7 @@ def test_xml_of_several_years_gives_its_facts() -> None:
     assert list(facts) == [
         Fact("name", "Kinase", None, (CURATOR,)),
         Fact("ec", "2.7.1.1", None, (EXPERIMENT,), ("77",)),
-        Fact("ec", "3.1.1.1"),
+        Fact("ec", "3.1.1.1", molecule="Part"),
         Fact("reaction", "A = B", None, (SIMILAR,)),
         Fact("location", "Membrane", None, (SIMILAR,), molecule="Isoform 2"),
         Fact("location", "Multi-pass", molecule="Isoform 2"),

@@ -105,14 +105,17 @@ def of_rest(entry: dict[str, Any]) -> Iterator[Known]:
         codes = frozenset(one["evidenceCode"] for one in found)
         return codes, frozenset(one["id"] for one in found if one.get("source") == "PubMed")
 
-    def numbers(node: Any) -> Iterator[Known]:
-        for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-            yield from numbers(item)
+    def numbers(node: Any, of: str = "") -> Iterator[Known]:
+        of = node.get("molecule", of) if isinstance(node, dict) else of
+        for key, item in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+            for part in item if key in ("contains", "includes") else [item]:
+                named = key in ("contains", "includes")
+                yield from numbers(part, part["recommendedName"]["fullName"]["value"] if named else of)
         if isinstance(node, dict):
             for number in node.get("ecNumbers", ()):
-                yield "ec", number["value"], None, *stated(number), None, None
+                yield "ec", f"{number['value']} of {of}", None, *stated(number), None, None
             if "ecNumber" in node:
-                yield "ec", node["ecNumber"], None, *stated(node), None, None
+                yield "ec", f"{node['ecNumber']} of {of}", None, *stated(node), None, None
 
     yield from numbers(entry)
     name = entry["proteinDescription"]["recommendedName"]["fullName"]
@@ -171,12 +174,20 @@ def test_facts_of_rest_entries_are_theirs_and_all_of_them(
         stored = [known(fact) for fact in entry.facts]
         stored = [(*one[:1], " ".join(re.findall(r"[^\s.;]+", f.value)), *one[2:]) if f.kind == "function" else one
                   for one, f in zip(stored, entry.facts, strict=True)]  # fmt: skip
+        stored = [("ec", f"{f.value} of {f.molecule or ''}", *one[2:]) if f.kind == "ec" else one
+                  for one, f in zip(stored, entry.facts, strict=True)]  # fmt: skip
         assert len(set(stored)) == len(stored), name
         assert set(stored) == united(of_rest(raw[name])), name
         assert entry.entry_version == raw[name]["entryAudit"]["entryVersion"]
         total.update(fact.kind for fact in entry.facts)
     assert total["ligand"] == 97
     assert total["molecular_function"] + total["biological_process"] + total["cellular_component"] == 291
+
+
+def test_an_ec_number_of_a_chain_stays_with_it(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    entries = opened(tmp_path_factory, real_data / "uniprot" / "rest_entries.json")
+    numbers = [fact for fact in entries["Q70US9"].facts if fact.kind == "ec"]
+    assert [(fact.value, fact.molecule) for fact in numbers] == [("3.2.2.22", "Volkensin A chain")]
 
 
 def test_evidence_codes_are_called_what_uniprot_calls_them(real_data: Path) -> None:

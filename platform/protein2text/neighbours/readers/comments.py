@@ -44,7 +44,7 @@ def _add_reactions(facts: FactList, text: str) -> None:
         evidence = stated_evidence(tag[1] if tag else "")
         facts.add("reaction", name, evidence, term=rhea[1] if rhea else None, molecule=molecule)
         for number in _EC.findall(rest):
-            facts.add_ec_numbers(number, evidence)
+            facts.add_ec_numbers(number, evidence, molecule)
 
 
 def _add_cofactors(facts: FactList, text: str) -> None:

@@ -61,10 +61,10 @@ class FactList:
         codes, articles = evidence or NO_EVIDENCE
         self.add("function", function_text([text]).text, ((*codes, *own[0]), (*articles, *own[1])), molecule=molecule)
 
-    def add_ec_numbers(self, text: str, evidence: Evidence = NO_EVIDENCE) -> None:
-        """Every EC number in a text."""
+    def add_ec_numbers(self, text: str, evidence: Evidence = NO_EVIDENCE, molecule: str | None = None) -> None:
+        """Every EC number in a text; ``molecule`` where it is that of a part or an isoform alone."""
         for number in _EC_NUMBER.findall(text):
-            self.add("ec", number, evidence)
+            self.add("ec", number, evidence, molecule=molecule)
 
     def add_go(self, term: str, described: str, code: str, evidence: Evidence = NO_EVIDENCE) -> None:
         """A GO term as the cross-references have it: ``GO:0005524``, ``F:ATP binding``, ``IDA:UniProtKB``."""

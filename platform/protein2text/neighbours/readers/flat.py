@@ -13,6 +13,8 @@ _COMMENT = re.compile(
     r"CC   -!- (FUNCTION|CATALYTIC ACTIVITY|COFACTOR|SUBCELLULAR LOCATION|SIMILARITY):(.*(?:\nCC       .*)*)"
 )
 _NAME = re.compile(r"(?:RecName|SubName): Full=([^;{]+)(\{[^{}]*\})?")
+_PART = re.compile(r"\s(?:Contains|Includes):\s")
+"""What begins the names of a chain, or of a part with a function of its own; older releases name all in brackets."""
 _EC = re.compile(r"(?:EC=|\(EC )([\d.n-]+)[ )]*(\{[^{}]*\})?")
 _GO = re.compile(r"\nDR   GO; (GO:\d+); ([FPC]:.*); (\w+)[^;\n]*")
 _SIGNATURE = re.compile(r"\nDR   (?:InterPro; (IPR\d+)|P(?:fam|FAM); (PF\d+)); (.*?)(?:; \d+)?\.?(?=\n)")
@@ -28,8 +30,10 @@ def characterise(raw: str, place: Place) -> Characterised:
     about, described, facts = uniprot_flat.about(lines), uniprot_flat.description(lines), FactList()
     name = _NAME.search(described)
     facts.add("name", about["name"], stated_evidence((name[2] if name else "") or ""))
-    for number, tag in _EC.findall(described):
-        facts.add_ec_numbers(number, stated_evidence(tag))
+    for at, part in enumerate(_PART.split(described)):
+        called = _NAME.search(part) if at else None
+        for number, tag in _EC.findall(part):
+            facts.add_ec_numbers(number, stated_evidence(tag), called[1].strip() if called else None)
     for topic, text in uniprot_flat.comments_of(lines["comments"], _COMMENT):
         add_comment(facts, topic, text)
     annotations = f"\n{lines['annotations']}"

@@ -40,7 +40,7 @@ def _evidence(stated: dict[str, Any]) -> Evidence:
     return codes, [item["id"] for item in evidences if item.get("source") == "PubMed"]
 
 
-def _add_names(facts: FactList, described: dict[str, Any], name: str | None) -> None:
+def _add_names(facts: FactList, described: dict[str, Any], name: str | None, molecule: str | None = None) -> None:
     several = ("alternativeNames", "submissionNames")
     first = described.get("recommendedName") or {}
     groups = [first, *(group for kind in several for group in described.get(kind) or [])]
@@ -48,9 +48,10 @@ def _add_names(facts: FactList, described: dict[str, Any], name: str | None) -> 
     facts.add("name", name, _evidence(full[0]) if full else NO_EVIDENCE)
     for group in groups:
         for number in group.get("ecNumbers") or []:
-            facts.add_ec_numbers(number["value"], _evidence(number))
+            facts.add_ec_numbers(number["value"], _evidence(number), molecule)
     for part in (*(described.get("contains") or []), *(described.get("includes") or [])):
-        _add_names(facts, part, None)
+        called = ((part.get("recommendedName") or {}).get("fullName") or {}).get("value")
+        _add_names(facts, part, None, called)
 
 
 def _add_comment(facts: FactList, comment: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ def _add_comment(facts: FactList, comment: dict[str, Any]) -> None:
         ids = [item["id"] for item in reaction.get("reactionCrossReferences") or []]
         rhea = next((name for name in ids if name.startswith("RHEA:")), None)
         facts.add("reaction", reaction["name"].rstrip("."), _evidence(reaction), term=rhea, molecule=molecule)
-        facts.add_ec_numbers(reaction.get("ecNumber") or "", _evidence(reaction))
+        facts.add_ec_numbers(reaction.get("ecNumber") or "", _evidence(reaction), molecule)
     elif kind == "COFACTOR":
         for cofactor in comment.get("cofactors") or []:
             chebi = (cofactor.get("cofactorCrossReference") or {}).get("id")

@@ -55,8 +55,12 @@ class _EntryReader:
             if full is not None:
                 self.facts.add("name", full.text, self._of(full))
                 break
-        for number in entry.iterfind("protein//ecNumber"):
+        for number in entry.iterfind("protein/*/ecNumber"):
             self.facts.add_ec_numbers(number.text or "", self._of(number))
+        for part in [*entry.iterfind("protein/component"), *entry.iterfind("protein/domain")]:
+            called = part.findtext("recommendedName/fullName")
+            for number in part.iterfind("*/ecNumber"):
+                self.facts.add_ec_numbers(number.text or "", self._of(number), called)
 
     def _read_comment(self, comment: Element) -> None:
         kind, molecule = comment.get("type"), comment.findtext("molecule")
@@ -93,7 +97,7 @@ class _EntryReader:
             term = None if rhea is None else rhea.get("id")
             self.facts.add("reaction", name, evidence, term=term, molecule=molecule)
             for number in reaction.findall("dbReference[@type='EC']"):
-                self.facts.add_ec_numbers(number.get("id", ""), evidence)
+                self.facts.add_ec_numbers(number.get("id", ""), evidence, molecule)
 
     def _read_cofactors(self, comment: Element, molecule: str | None) -> None:
         cofactors = comment.findall("cofactor")
