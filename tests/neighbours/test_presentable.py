@@ -6,7 +6,9 @@ import pytest
 
 from protein2text.data.readers.entries import Place
 from protein2text.errors import UnusableRecord
+from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.readers.formats import characterise
+from protein2text.neighbours.readers.presentable import presentable
 
 PLACE = Place("hostile.json", "entry 0", None)
 
@@ -22,9 +24,13 @@ def rest(accession: str = "P00001", name: str = "Kinase", function: str = "Binds
     return json.dumps(entry)
 
 
+def kept(raw: str) -> Characterised:
+    return presentable(characterise("json", raw, PLACE)[0], PLACE)
+
+
 @pytest.mark.parametrize("field", ["name", "function", "organism"])
 def test_line_breaks_become_blanks(field: str) -> None:
-    entry, _ = characterise("json", rest(**{field: "one\ntwo\u2028three\t four"}), PLACE)
+    entry = kept(rest(**{field: "one\ntwo\u2028three\t four"}))
     said = [entry.name, entry.organism, *(fact.value for fact in entry.facts)]
     assert any(text and text.startswith("one two three four") for text in said)
     assert all(text is None or text.isprintable() for text in said)
@@ -34,7 +40,7 @@ def test_line_breaks_become_blanks(field: str) -> None:
 @pytest.mark.parametrize("field", ["name", "function", "organism"])
 def test_letters_that_steer_a_screen_refuse_the_entry(field: str, letter: str) -> None:
     with pytest.raises(UnusableRecord, match="P00001") as refused:
-        characterise("json", rest(**{field: f"Binds {letter} ATP"}), PLACE)
+        kept(rest(**{field: f"Binds {letter} ATP"}))
     assert refused.value.reason == "control_letter"
     assert str(refused.value).isprintable()
 
@@ -42,6 +48,6 @@ def test_letters_that_steer_a_screen_refuse_the_entry(field: str, letter: str) -
 @pytest.mark.parametrize("accession", ["P1 2", "P1]", "\x1b[2J", "P" * 65, "É1"])
 def test_an_accession_of_other_letters_refuses_the_entry(accession: str) -> None:
     with pytest.raises(UnusableRecord) as refused:
-        characterise("json", rest(accession), PLACE)
+        kept(rest(accession))
     assert refused.value.reason == "bad_accession"
     assert str(refused.value).isprintable()

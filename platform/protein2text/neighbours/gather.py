@@ -21,6 +21,7 @@ from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, checked
 from protein2text.neighbours.entry_writer import PART_BYTES, EntryWriter
 from protein2text.neighbours.facts import FACT_KINDS
 from protein2text.neighbours.readers.formats import characterise
+from protein2text.neighbours.readers.presentable import presentable
 
 _EXTRA = [("content", pa.binary()), ("place", pa.string()), ("asked", pa.bool_())]
 OUTCOME_SCHEMA = pa.schema(
@@ -73,6 +74,7 @@ def _find(source: Source, raw: str, place: Place) -> _Found:
         raise _silent(entry.accession, place.place)
     licence = entry.licence or source.origin.get("licence")
     entry = checked(replace(entry, release=source.origin.get("release"), licence=licence), place.place)
+    entry = presentable(entry, place)
     return _Found(entry, content_digest(entry), place.place, asked)
 
 

@@ -6,7 +6,6 @@ from protein2text.data.readers.entries import Place
 from protein2text.data.readers.formats import json_entry
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.readers import asked, flat, rest_json, tsv, xml
-from protein2text.neighbours.readers.presentable import presentable
 
 _OF_DATABASES: dict[str, Callable[[str, Place], Characterised]] = {
     "fasta": asked.characterise_title,
@@ -28,8 +27,8 @@ def characterise(format_name: str, raw: str, place: Place) -> tuple[Characterise
         UnusableRecord: nothing can be made of it.
     """
     if format_name != "json":
-        return presentable(_OF_DATABASES[format_name](raw, place), place), False
+        return _OF_DATABASES[format_name](raw, place), False
     schema, entry = json_entry(raw, place)
     if schema == "uniprot":
-        return presentable(rest_json.characterise(entry, place), place), False
-    return presentable(asked.characterise_question(entry, place), place), True
+        return rest_json.characterise(entry, place), False
+    return asked.characterise_question(entry, place), True
