@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from families import families
-from sampler import Sampler
+from sampler import told_and_peak
 from swissprot_like import write_flat_file
 
 SIZES = (5_000, 20_000)
@@ -106,14 +106,7 @@ def one_process_each(index: Path, queries: Path, folder: Path) -> float:
 def in_process(name: str, *paths: Path) -> tuple[dict[str, Any], int]:
     """What a function of this file told in a process of its own, and the most memory that it and its children held."""
     command = [sys.executable, __file__, "--run", name, *map(str, paths)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        sampler = Sampler(process.pid)
-        sampler.start()
-        output, _ = process.communicate()
-        sampler.join()
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return json.loads(output.splitlines()[-1]), sampler.peak
+    return told_and_peak(command)
 
 
 def measure(count: int, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The memory of a process and of all that it starts."""
 
+import json
+import subprocess
 import threading
 import time
+from typing import Any
 
 import psutil
 
@@ -29,3 +32,19 @@ class Sampler(threading.Thread):
                 time.sleep(SAMPLED_EVERY_S)
         except psutil.NoSuchProcess:
             return
+
+
+def told_and_peak(command: list[str]) -> tuple[dict[str, Any], int]:
+    """What a program told in the last line that it printed, as JSON, and the most memory of it and its children.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        sampler = Sampler(process.pid)
+        sampler.start()
+        output, _ = process.communicate()
+        sampler.join()
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return json.loads(output.splitlines()[-1]), sampler.peak

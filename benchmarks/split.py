@@ -13,7 +13,6 @@ end: by how much time and memory grew from the smallest size to the largest.
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ import torch
 from families import LIMITS, families
 from rows import ROOT, append, origin
 from run import passes
-from sampler import Sampler
+from sampler import told_and_peak
 
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.parsing import OUTCOME_SCHEMA
@@ -69,20 +68,13 @@ def measure(count: int, folder: Path) -> dict[str, object]:
     proteins = load_card(corpus)["counts"]["proteins"]
     sys.stderr.write(f"{count} sequences, {proteins} distinct\n")
     command = [sys.executable, __file__, "--one", str(corpus), str(folder / f"split-{count}")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        sampler = Sampler(process.pid)
-        sampler.start()
-        output, _ = process.communicate()
-        sampler.join()
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    told = json.loads(output.splitlines()[-1])
+    told, peak = told_and_peak(command)
     card = told["card"]
     return {
         "op": "split by_cluster", "sequences": count, "residues": card["num_residues"],
         **{f"{stage}_s": round(seconds, 2) for stage, seconds in told["stage_seconds"].items()},
         "total_s": round(told["seconds"], 2), "peak_python_bytes": told["memory"][0],
-        "peak_mmseqs_bytes": told["memory"][1], "peak_together_bytes": sampler.peak, "search": card["search"],
+        "peak_mmseqs_bytes": told["memory"][1], "peak_together_bytes": peak, "search": card["search"],
         "clusters": card["num_mmseqs_clusters"], "drawn": card["num_drawn"], "related": card["num_related"],
         "moved": card["num_moved"], "max_identity": card["max_identity"], **origin(torch.device("cpu")),
     }  # fmt: skip

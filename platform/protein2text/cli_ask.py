@@ -9,6 +9,7 @@ import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_json
 from protein2text.errors import MissingFile, RecordError
+from protein2text.proteins import UNIPROT_ACCESSION
 
 if TYPE_CHECKING:
     from protein2text.answerers import Answerer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_QUESTION = "What is the function of this protein?"
-_ACCESSION = re.compile(r"(?:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(?:-\d+)?", re.IGNORECASE)
+_ACCESSION = re.compile(rf"{UNIPROT_ACCESSION}(?:-\d+)?", re.IGNORECASE)
 """Of UniProt; the digits in it are no residues, so nothing can be both."""
 
 Row = dict[str, Any]

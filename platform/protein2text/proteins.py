@@ -27,7 +27,9 @@ NUCLEOTIDES_FROM = 20
 MAX_TEXT_BYTES = 100 * 2**20
 """Most text that is read at once; `protein2text data ingest` streams larger files."""
 
-_ISOFORM = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})-\d+")
+UNIPROT_ACCESSION = r"(?:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})"
+"""A pattern of accessions as UniProt forms them (https://www.uniprot.org/help/accession_numbers)."""
+_ISOFORM = re.compile(rf"({UNIPROT_ACCESSION})-\d+")
 """UniProt's form: the entry's accession, hyphen, number. Names like ``sample-1`` are none."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _OTHER_LETTER = re.compile(f"[^{''.join(sorted(NUCLEOTIDES))}]")

@@ -12,6 +12,7 @@ from protein2text.neighbours.answerer import NeighbourAnswerer
 from protein2text.neighbours.cited import CitedFact, Source
 from protein2text.neighbours.grammar import PROFILE_QUESTION, read_question
 from protein2text.neighbours.index_folder import NeighbourIndex
+from protein2text.proteins import UNIPROT_ACCESSION
 
 INSTRUCTION = (
     "Cite the accession in brackets, such as [{accession}], for each of these facts that you use. Where they "
@@ -19,7 +20,7 @@ INSTRUCTION = (
 )
 _EVIDENCE = ("experimental", "other", "none stated", "transferred")
 """The stronger first."""
-_ACCESSION = re.compile(r"\b(?:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})\b")
+_ACCESSION = re.compile(rf"\b{UNIPROT_ACCESSION}\b")
 """As UniProt forms them; whatever an answer calls so was meant as a source."""
 
 
