@@ -24,6 +24,7 @@ from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, read_steps
 from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
+from protein2text.train.launch import launch
 from protein2text.train.plan import Plan
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
@@ -31,9 +32,6 @@ from protein2text.train.task import STATES, StageTask, run_worker
 
 logger = logging.getLogger(__name__)
 
-PROCESS_GROUP_TIMEOUT_S = 600
-"""A worker stuck in a collective is found after this long; torch's own limit is half an hour."""
-HEALTH_CHECK_INTERVAL_S = 0.5
 STEPS_OF_FINAL_LOSS = 20
 RESULT = "result.json"
 
@@ -120,21 +118,19 @@ def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
 
 def _fit(task: StageTask, datasets: Mapping[str, ray.data.Dataset]) -> None:
     """Run the workers; a lost one restarts all from the newest good checkpoint."""
-    scaling = task.config.scaling
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(HEALTH_CHECK_INTERVAL_S))
-    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": scaling.gpus_per_worker} if scaling.gpus_per_worker else {})
-    backend = "nccl" if scaling.gpus_per_worker else "gloo"
+    resolved = launch(task.config.scaling)
+    for name, value in resolved.controller_environment.items():
+        os.environ.setdefault(name, value)
     trainer = TorchTrainer(
         run_worker,
         train_loop_config={"task": task},
-        torch_config=TorchConfig(backend=backend, timeout_s=PROCESS_GROUP_TIMEOUT_S),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=scaling.num_workers, use_gpu=bool(scaling.gpus_per_worker), resources_per_worker=resources
-        ),
+        torch_config=TorchConfig(**resolved.torch_config),
+        scaling_config=ray.train.ScalingConfig(**resolved.scaling_config),
         run_config=ray.train.RunConfig(
             name=task.checkpoints.name,
             storage_path=str(task.folder),
-            failure_config=ray.train.FailureConfig(max_failures=scaling.max_restarts),
+            failure_config=ray.train.FailureConfig(**resolved.failure_config),
+            worker_runtime_env={"env_vars": resolved.worker_environment},
         ),
         datasets=dict(datasets),
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),

@@ -63,5 +63,8 @@ class ScalingConfig(Config):
     """Zero trains on CPU over gloo; any GPU trains over NCCL."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO: 0 replicates, 1 splits optimizer state, 2 also gradients, 3 also weights."""
+    placement_strategy: Literal["PACK", "SPREAD"] = "PACK"
+    """``PACK`` puts workers on as few nodes as can be, since gradients go faster between the GPUs of one node than over
+    the network; ``SPREAD`` deals them out, where each needs the memory, disk or network of a node to itself."""
     max_restarts: int = Field(default=3, ge=0)
     """Times a run restarts from its newest good checkpoint after losing a worker."""

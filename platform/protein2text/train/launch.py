@@ -1,0 +1,61 @@
+"""How a stage is put on a cluster: what Ray Train, torch and NCCL are told, as data.
+
+``run`` hands these to Ray; ``protein2text train --resolve`` prints them, and needs neither weights nor a cluster. Each
+setting says why it is there.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from protein2text.train.stage_config import ScalingConfig
+
+PROCESS_GROUP_TIMEOUT_S = 600
+"""A worker stuck in a collective is found after this long; torch's own limit is half an hour."""
+HEALTH_CHECK_INTERVAL_S = 0.5
+"""Ray's own 2 s would be the least time in which a lost worker is noticed."""
+
+NCCL_ENVIRONMENT = {
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+    "NCCL_DEBUG": "WARN",
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+}
+"""What GPU workers are started with, beside what their node's environment holds.
+
+| variable | why |
+|---|---|
+| TORCH_NCCL_ASYNC_ERROR_HANDLING=1 | a collective past its timeout ends its worker, so that Ray restarts the run |
+| NCCL_DEBUG=WARN | NCCL names the failing call and peer in the worker's log; its own default says nothing |
+| PYTORCH_ALLOC_CONF | micro-batches differ in size, and fixed segments would fragment the memory that they share |
+
+The network interface is left to the user: set NCCL_SOCKET_IFNAME or NCCL_IB_HCA on each node before `ray start`.
+"""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Arguments of Ray Train's configurations, and environments, each as a plain mapping."""
+
+    scaling_config: dict[str, Any]
+    torch_config: dict[str, Any]
+    failure_config: dict[str, Any]
+    controller_environment: dict[str, str]
+    """Set where the driver runs, unless they are set already; Ray hands them to its controller."""
+    worker_environment: dict[str, str]
+
+
+def launch(scaling: ScalingConfig) -> Launch:
+    """What Ray Train is told about a run's workers."""
+    on_gpu = bool(scaling.gpus_per_worker)
+    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": scaling.gpus_per_worker} if on_gpu else {})
+    return Launch(
+        scaling_config={
+            "num_workers": scaling.num_workers,
+            "use_gpu": on_gpu,
+            "resources_per_worker": resources,
+            "placement_strategy": scaling.placement_strategy,
+        },
+        torch_config={"backend": "nccl" if on_gpu else "gloo", "timeout_s": PROCESS_GROUP_TIMEOUT_S},
+        failure_config={"max_failures": scaling.max_restarts},
+        controller_environment={"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(HEALTH_CHECK_INTERVAL_S)},
+        worker_environment=NCCL_ENVIRONMENT if on_gpu else {},
+    )
