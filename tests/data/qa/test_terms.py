@@ -56,6 +56,7 @@ def test_numbers(text: str, numbers: set[tuple[str, str | None]]) -> None:
         ("wild-type cells", set()),
         ("5-HT and 14-3-3", {"5ht"}),
         ("5-HT2A", {"5ht2a"}),
+        ("TOO-0000 and 12-any", {"too0000", "12any"}),
     ],
 )
 def test_named_things(text: str, named: set[str]) -> None:

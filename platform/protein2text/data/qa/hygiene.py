@@ -120,6 +120,8 @@ _ENCODED = re.compile(
 _LONG_RUN, _CODE_MARKS = 20, (("=", 1), ("%", 3), ("\\", 2))
 """A run that is encoded is so long, or holds one of these so often."""
 _CASE_TURN = re.compile(r"[a-z][A-Z]")
+_CAPITALS = re.compile(r"[A-Z]{2,}(?=[a-z])")
+"""As in letters that are encoded, and not in words or residues run together (``AlaGlyVal``)."""
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 _HIDDEN_RUN = re.compile(f"(?:{HIDDEN.pattern}){{3,}}|[\U000e0000-\U000e007f]")
 _FOREIGN = re.compile(
@@ -201,7 +203,8 @@ def _is_encoded(text: str) -> bool:
             suspects += [run for run in runs if mark in run]
     for run in suspects:
         for code in _ENCODED.findall(run):
-            mixed = len(_CASE_TURN.findall(code)) >= 2 and (code.endswith("=") or any(map(str.isdigit, code)))
+            marked = code.endswith("=") or any(map(str.isdigit, code)) or len(_CAPITALS.findall(code)) >= 2
+            mixed = len(_CASE_TURN.findall(code)) >= 2 and marked
             if mixed or code.startswith(("%", "\\")) or code.endswith("==") or _HEXADECIMAL.search(code):
                 return True
     return False

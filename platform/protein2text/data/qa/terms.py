@@ -166,11 +166,17 @@ def _word(word: str) -> Reading:
 
 
 def _forms(parts: list[str]) -> Iterator[tuple[Kind, str]]:
-    """Kind (content, named or rare) and form of what a compound holds; symbols that stand together are one."""
+    """Kind (content, named or rare) and form of what a compound holds; symbols that stand together are one.
+
+    A compound of nothing but digits and words that state nothing, ``TOO-0000``, is a name.
+    """
+    kinds = [classify(part) for part in parts]
+    if len(kinds) > 1 and {kind for _, kind in kinds} == {"stop", "digits"}:
+        yield "named", "".join(form for form, _ in kinds)
+        return
     group: list[str] = []
     holds_symbol = False
-    for part in [*parts, ""]:
-        form, kind = classify(part) if part else ("", "stop")
+    for form, kind in [*kinds, ("", "stop")]:
         if kind in ("symbol", "greek", "digits", "letter"):
             group.append(form)
             holds_symbol |= kind in ("symbol", "greek")
