@@ -13,6 +13,7 @@ TEST_DATA_VARIABLE = "PROTEIN2TEXT_TEST_DATA"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a model hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Ray's workers inherit it; two of them share two cores
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads this when it is first imported
 
 
 def _test_data(folder: str) -> Path:

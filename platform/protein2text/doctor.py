@@ -67,7 +67,17 @@ def examine(folder: Path) -> Examination:
         folder: where runs would be written; its disk is measured.
     """
     return Examination(
-        (_python(), *_packages(), _mmseqs(), *_devices(), _memory(), _disk(folder), _compiler(), _base_weights())
+        (
+            _python(),
+            *_packages(),
+            _mmseqs(),
+            *_devices(),
+            *_kernels(),
+            _memory(),
+            _disk(folder),
+            _compiler(),
+            _base_weights(),
+        )
     )
 
 
@@ -116,6 +126,20 @@ def _devices() -> list[Finding]:
         detail = f"{card.name}, {card.total_memory / 2**30:.0f} GiB, compute capability {card.major}.{card.minor}"
         findings.append(Finding(f"gpu {number}", "ok", detail))
     return findings
+
+
+def _kernels() -> list[Finding]:
+    """Which form of the operations would run on the first device."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    from protein2text_kernels.registry import choice_for
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    choice = choice_for(device, torch.bfloat16)
+    words = {"triton": "Triton", "naive": "plain torch"}
+    return [Finding("kernels", "ok", f"{words[choice.name]}: {choice.reason}")]
 
 
 def _memory() -> Finding:

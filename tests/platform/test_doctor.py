@@ -20,6 +20,12 @@ def test_versions_are_those_installed(tmp_path: Path) -> None:
         assert findings[name].detail.startswith(importlib.metadata.version(name))
 
 
+def test_it_says_which_kernels_run_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    finding = named(examine(tmp_path))["kernels"]
+    assert finding.detail == "plain torch: tensors on cpu; the kernels need an NVIDIA GPU"
+
+
 def test_a_missing_package_is_named_with_its_purpose_and_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,8 +158,9 @@ class Encoder(nn.Module):
         self, layer: EncoderLayer, normed_SE: Tensor, proteins: ProteinBatch, cos_SC: Tensor, sin_SC: Tensor
     ) -> Tensor:
         """What a layer's attention adds, ``(S, E)`` without its bias; its queries, keys and values end here."""
-        qkv_S3HC = layer.qkv(normed_SE).view(len(normed_SE), 3, self.shape.num_heads, -1)
-        queries, keys, values = qkv_rope(qkv_S3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
+        qkv_S3HC = F.linear(normed_SE, layer.qkv.weight).view(len(normed_SE), 3, self.shape.num_heads, -1)
+        bias_3HC = layer.qkv.bias.view(qkv_S3HC.shape[1:])
+        queries, keys, values = qkv_rope(qkv_S3HC, bias_3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
         attended = packed_attention(
             queries, keys, values,
             cu_seqlens=proteins.cu_seqlens_W1, lengths=proteins.window_lengths, scale=1.0, causal=False,

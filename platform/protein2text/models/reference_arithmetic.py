@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from protein2text_kernels.qkv_rope.naive import qkv_rope
+from protein2text_kernels.qkv_rope.naive import split_and_rotate
 
 if TYPE_CHECKING:
     from protein2text.models.encoder import EncoderLayer
@@ -28,7 +28,7 @@ def encoder_layer(
 ) -> Tensor:
     """One pre-norm layer of ESM-2, ``(S, E)`` to ``(S, E)``."""
     qkv_S3HC = layer.qkv(layer.attention_norm(stream_SE)).unflatten(-1, (3, num_heads, -1))
-    rows = qkv_rope(qkv_S3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
+    rows = split_and_rotate(qkv_S3HC, cos_SC, sin_SC, qkv_S3HC.shape[-1] ** -0.5)
     parts = zip(*(torch.split(part.transpose(0, 1), list(lengths), dim=1) for part in rows), strict=True)
     attended = torch.cat([_attend(queries, keys, values) for queries, keys, values in parts], dim=1)
     stream_SE = layer.attention_out(attended.transpose(0, 1).flatten(1)) + stream_SE
