@@ -12,6 +12,7 @@ ProteinToTextError
 ├── MissingFile              a path that is not there
 ├── MissingWeights           base weights that cannot be found
 ├── CorruptCheckpoint        a file that differs from its manifest
+│   └── OtherVersion         whole, but written by another version of this program
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
 ├── LeakError                test proteins or texts among the training records
@@ -161,6 +162,10 @@ class CorruptCheckpoint(ProteinToTextError):
 
     def __str__(self) -> str:
         return f"{self.folder}: {self.file}: {self.problem}. {self.remedy}"
+
+
+class OtherVersion(CorruptCheckpoint):
+    """A model folder or checkpoint in the format of another version of this program."""
 
 
 class ResumeMismatch(ProteinToTextError):

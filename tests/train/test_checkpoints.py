@@ -1,70 +1,181 @@
 """Checkpoints on disk: what is damaged is found, whatever the damage; what is unfinished does not count."""
 
+import json
 import random
+import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from protein2text.errors import CorruptCheckpoint
-from protein2text.models.checkpoints import verify_manifest
+from protein2text.errors import CorruptCheckpoint, OtherVersion
+from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
 from protein2text.train import checkpoints
+from protein2text.train.checkpoint_writer import CheckpointWriter, writing
+from protein2text.train.stage_config import StageConfig
+
+CONFIG = StageConfig(epochs=1, global_batch=1, learning_rate=1, keep_checkpoints=2, keep_best=1)
+
+
+def state_of(step: int) -> checkpoints.State:
+    dice = torch.Generator().manual_seed(step)
+    return {
+        part: {"a": torch.randn(3, 5, generator=dice), "b": torch.randn(7, generator=dice)}
+        for part in checkpoints.PARTS
+    }
+
+
+def save(folder: Path, step: int, **trainer: Any) -> Path:
+    return checkpoints.save(folder, step, state_of(step), {"seed": 0, **trainer})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Checkpoints of steps 10 and 20."""
     for step in (10, 20):
-        values = {"a": torch.randn(3, 5), "b": torch.randn(7)}
-        checkpoints.save(tmp_path, step, dict.fromkeys(checkpoints.PARTS, values), {"seed": 0})
+        save(tmp_path, step)
     return tmp_path
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_state_and_trainer_come_back_equal(tmp_path: Path) -> None:
-    state = {part: {"layer.weight": torch.randn(4, 6)} for part in checkpoints.PARTS}
-    found, trainer = checkpoints.load(checkpoints.save(tmp_path, 3, state, {"seed": 5}))
+    found, trainer = checkpoints.load(save(tmp_path, 3, seed=5))
     assert trainer == {"version": 1, "step": 3, "seed": 5}
-    assert all(torch.equal(found[part]["layer.weight"], state[part]["layer.weight"]) for part in checkpoints.PARTS)
+    for part, values in state_of(3).items():
+        assert found[part].keys() == values.keys()
+        assert all(torch.equal(found[part][name], value) for name, value in values.items())
 
 
-@pytest.mark.parametrize("trial", range(10))
-def test_every_random_damage_is_found(folder: Path, trial: int) -> None:
-    dice = random.Random(trial)
-    path = dice.choice(sorted((folder / "step-00000020").iterdir()))
+def truncate(path: Path, dice: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
+
+
+def flip_a_bit(path: Path, dice: random.Random) -> None:
     content = bytearray(path.read_bytes())
-    match trial % 5:
-        case 0:
-            content = content[: dice.randrange(len(content))]
-        case 1:
-            content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
-        case 2:
-            content += b"\0"
-        case 3:
-            begin = dice.randrange(len(content) - 8)
-            content[begin : begin + 8] = bytes(8) if any(content[begin : begin + 8]) else b"x" * 8
-    if trial % 5 == 4:
-        path.unlink()
-    else:
-        path.write_bytes(content)
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
+
+
+def change_a_byte(path: Path, dice: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    place = dice.randrange(len(content))
+    content[place] = (content[place] + dice.randrange(1, 256)) % 256
+    path.write_bytes(content)
+
+
+def append(path: Path, dice: random.Random) -> None:
+    path.write_bytes(path.read_bytes() + dice.randbytes(dice.randrange(1, 50)))
+
+
+def overwrite_a_page(path: Path, dice: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    begin = dice.randrange(len(content))
+    page = dice.randbytes(min(64, len(content) - begin))
+    content[begin : begin + len(page)] = page if page != content[begin : begin + len(page)] else b"~" * len(page)
+    path.write_bytes(content)
+
+
+def delete(path: Path, dice: random.Random) -> None:
+    path.unlink()
+
+
+def take_the_older_ones(path: Path, dice: random.Random) -> None:
+    shutil.copy(path.parent.with_name("step-00000010") / path.name, path)
+
+
+def swap(path: Path, dice: random.Random) -> None:
+    """The whole older checkpoint under the newer one's name."""
+    shutil.rmtree(path.parent)
+    shutil.copytree(path.parent.with_name("step-00000010"), path.parent)
+
+
+def add_a_file(path: Path, dice: random.Random) -> None:
+    (path.parent / f"extra-{dice.randrange(100)}").write_bytes(dice.randbytes(5))
+
+
+DAMAGES = (
+    truncate, flip_a_bit, change_a_byte, append, overwrite_a_page, delete, take_the_older_ones, swap, add_a_file,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "trials", [range(10), pytest.param(range(10, 1000), marks=pytest.mark.slow)], ids=["ten", "a thousand"]
+)
+def test_every_random_damage_is_found_and_the_checkpoint_before_it_used(tmp_path: Path, trials: range) -> None:
+    whole = tmp_path / "whole"
+    for step in (10, 20):
+        save(whole, step)
+    for trial in trials:
+        dice, folder = random.Random(trial), tmp_path / str(trial)
+        shutil.copytree(whole, folder)
+        path = dice.choice(sorted((folder / "step-00000020").iterdir()))
+        DAMAGES[trial % len(DAMAGES)](path, dice)
+        found = checkpoints.newest_good(folder)
+        assert found.folder == folder / "step-00000010", f"trial {trial}: damage to {path.name} was not found"
+        assert len(found.problems) == 1
+        assert "step-00000020" in found.problems[0]
+        assert names(folder) == ["corrupt-step-00000020", "step-00000010"]
+        assert checkpoints.newest_good(folder).problems == ()
+        shutil.rmtree(folder)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], part: str = "exp_avg") -> None:
+    """Change a part of a checkpoint and write its manifest again, as a program with a fault would."""
+    values = load_file(folder / f"{part}.safetensors")
+    change(values)
+    save_file(values, folder / f"{part}.safetensors")
+    write_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda values: values.pop("a"), r"exp_avg\.safetensors: a is missing, in weights \[3, 5\]"),
+        (lambda values: values.update(c=torch.zeros(1)), r"exp_avg\.safetensors: c is \[1\], in weights missing"),
+        (lambda values: values.update(b=torch.zeros(6)), r"exp_avg\.safetensors: b is \[6\], in weights \[7\]"),
+        (lambda values: values["a"].view(-1)[4].fill_(float("nan")), r"a has values that are not finite"),
+        (lambda values: values["b"][0].fill_(float("inf")), r"b has values that are not finite"),
+    ],
+)
+def test_what_training_cannot_use_is_refused_though_its_sums_are_right(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], problem: str
+) -> None:
+    rewrite(folder / "step-00000020", change)
+    verify_manifest(folder / "step-00000020")
+    with pytest.raises(CorruptCheckpoint, match=problem):
+        checkpoints.verify(folder / "step-00000020")
+    assert checkpoints.newest_good(folder).folder == folder / "step-00000010"
+
+
+def test_a_checkpoint_without_one_of_its_parts_is_refused_though_its_sums_are_right(folder: Path) -> None:
+    (folder / "step-00000020" / "exp_avg_sq.safetensors").unlink()
+    write_manifest(folder / "step-00000020")
+    with pytest.raises(CorruptCheckpoint, match=r"exp_avg_sq\.safetensors: missing, and not in the manifest either"):
+        checkpoints.verify(folder / "step-00000020")
+
+
+def test_a_file_that_the_disk_cannot_read_is_damage(folder: Path) -> None:
+    path = folder / "step-00000020" / MANIFEST
+    path.unlink()
+    path.mkdir()
     found = checkpoints.newest_good(folder)
     assert found.folder == folder / "step-00000010"
-    assert len(found.problems) == 1
-    assert "step-00000020" in found.problems[0]
-    assert checkpoints.newest_good(folder).problems == ()
+    assert "manifest.json: cannot be read (Is a directory)" in found.problems[0]
 
 
 def test_a_half_written_checkpoint_does_not_count(folder: Path) -> None:
     (folder / ".partial-00000030").mkdir()
     (folder / ".partial-00000030" / "weights.safetensors").write_bytes(b"half")
     assert checkpoints.newest_good(folder).folder == folder / "step-00000020"
-    checkpoints.sweep(folder, keep=2)
-    assert not (folder / ".partial-00000030").exists()
-
-
-def test_only_the_newest_are_kept(folder: Path) -> None:
-    checkpoints.save(folder, 30, {part: {"a": torch.zeros(1)} for part in checkpoints.PARTS}, {})
-    checkpoints.sweep(folder, keep=2)
-    assert [path.name for path in sorted(folder.iterdir())] == ["step-00000020", "step-00000030"]
+    assert checkpoints.sweep(folder, newest=2) == [".partial-00000030"]
+    assert names(folder) == ["step-00000010", "step-00000020"]
 
 
 def test_none_is_found_where_all_are_damaged(folder: Path) -> None:
@@ -75,10 +186,93 @@ def test_none_is_found_where_all_are_damaged(folder: Path) -> None:
     assert len(found.problems) == 2
 
 
-def test_another_version_is_refused(folder: Path) -> None:
-    trainer = folder / "step-00000020" / "trainer.json"
-    trainer.write_text(trainer.read_text().replace('"version": 1', '"version": 9'))
-    with pytest.raises(CorruptCheckpoint, match="SHA-256 differs"):
-        verify_manifest(trainer.parent)
-    with pytest.raises(CorruptCheckpoint, match="version 9, this program reads 1"):
-        checkpoints.load(trainer.parent)
+def of_another_version(folder: Path, file: str) -> None:
+    path = folder / file
+    path.write_text(path.read_text().replace('"version": 1', '"version": 9'))
+    if file != MANIFEST:
+        write_manifest(folder)
+
+
+@pytest.mark.parametrize("file", ["trainer.json", MANIFEST])
+def test_another_version_is_told_and_never_thrown_away(folder: Path, file: str) -> None:
+    of_another_version(folder / "step-00000020", file)
+    found = checkpoints.newest_good(folder)
+    assert found.folder == folder / "step-00000010"
+    assert "version 9, this program reads 1" in found.problems[0]
+    of_another_version(folder / "step-00000010", file)
+    with pytest.raises(OtherVersion, match="version 9, this program reads 1"):
+        checkpoints.newest_good(folder)
+    assert (folder / "step-00000010").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("newest", "best", "expected"),
+    [(1, 0, {50}), (2, 0, {40, 50}), (2, 1, {20, 40, 50}), (1, 2, {20, 30, 50}), (9, 9, {10, 20, 30, 40, 50})],
+)
+def test_the_newest_and_the_best_are_kept(newest: int, best: int, expected: set[int]) -> None:
+    losses = {10: 3.0, 20: 1.5, 30: 2.0, 40: None, 50: float("nan")}
+    assert checkpoints.kept(losses, newest, best) == expected
+
+
+def test_of_equal_losses_the_newest_is_the_best() -> None:
+    assert checkpoints.kept({10: 1.0, 20: 1.0, 30: 2.0}, 1, 1) == {20, 30}
+
+
+def test_the_sweep_leaves_what_somebody_reads_and_deletes_what_is_older_than_all(folder: Path) -> None:
+    for step, loss in ((5, 0.1), (30, 0.5), (40, None), (50, 0.6)):
+        save(folder, step, validation_loss=loss)
+    (folder / "step-00000020").rename(folder / "corrupt-step-00000020")
+    for name in ("corrupt-step-00000040", "corrupt-step-00000003", "notes", "step-old"):
+        (folder / name).mkdir()
+    deleted = checkpoints.sweep(folder, newest=2, best=1, spared=[folder / "step-00000010"])
+    assert deleted == ["corrupt-step-00000003"]
+    expected = ["corrupt-step-00000020", "corrupt-step-00000040", "notes", "step-00000005", "step-00000010"]
+    assert names(folder) == [*expected, "step-00000040", "step-00000050", "step-old"]
+
+
+def test_the_writer_has_one_checkpoint_in_flight_and_waits_for_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, begun, save_now = threading.Event(), [], checkpoints.save
+
+    def slow_save(folder: Path, step: int, *arguments: Any) -> Path:
+        begun.append(step)
+        assert gate.wait(10)
+        return save_now(folder, step, *arguments)
+
+    monkeypatch.setattr(checkpoints, "save", slow_save)
+    with writing(tmp_path, CONFIG, lambda message: None) as writer:
+        assert writer is not None
+        writer.write(1, state_of(1), {})  # returns, though nothing is written yet
+        second = threading.Thread(target=writer.write, args=(2, state_of(2), {}))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive(), "the second waits for the first"
+        assert (begun, names(tmp_path)) == ([1], [])
+        gate.set()
+        second.join()
+    assert (begun, names(tmp_path)) == ([1, 2], ["step-00000001", "step-00000002"])
+
+
+def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_the_end(tmp_path: Path) -> None:
+    blocked = tmp_path / "checkpoints"
+    blocked.write_text("a file where a folder should be")
+    writer = CheckpointWriter(blocked, CONFIG, lambda message: None)
+    writer.write(1, state_of(1), {})
+    with pytest.raises(OSError, match="checkpoints"):
+        writer.write(2, state_of(2), {})
+    writer.write(2, state_of(2), {})
+    with pytest.raises(OSError, match="checkpoints"):
+        writer.close()
+
+
+def test_the_writer_says_which_orphans_it_deleted(folder: Path) -> None:
+    (folder / ".partial-00000015").mkdir()
+    said: list[str] = []
+    with writing(folder, CONFIG, said.append) as writer:
+        assert writer is not None
+        writer.write(30, state_of(30), {"validation_loss": None})
+    assert said == ["deleted, since no finished checkpoint needs them: .partial-00000015"]
+    assert names(folder) == ["step-00000020", "step-00000030"]
+    trainer = json.loads((folder / "step-00000030" / "trainer.json").read_text())
+    assert trainer == {"version": 1, "step": 30, "validation_loss": None}

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from protein2text.errors import CorruptCheckpoint, MissingFile
+from protein2text.errors import CorruptCheckpoint, MissingFile, OtherVersion
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -45,6 +45,7 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         MissingFile: no such folder.
         CorruptCheckpoint: no manifest, one that cannot be read, or any file missing, added, resized or changed.
+        OtherVersion: the manifest is of another version.
     """
     remedy = "Use the previous good checkpoint, or copy this one again from where it was made."
     if not folder.is_dir():
@@ -58,9 +59,7 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpoint(str(folder), MANIFEST, f"cannot be read ({error})", remedy) from None
     if version != MANIFEST_VERSION:
-        raise CorruptCheckpoint(
-            str(folder), MANIFEST, f"version {version}, this program reads {MANIFEST_VERSION}", remedy
-        )
+        raise OtherVersion(str(folder), MANIFEST, f"version {version}, this program reads {MANIFEST_VERSION}", remedy)
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     if odd := sorted(present ^ set(files)):
         state = "missing" if odd[0] in files else "not in the manifest"

@@ -3,32 +3,38 @@
     checkpoints/step-00000200/weights.safetensors       float32 weights of the trainable parameters
                               exp_avg.safetensors       Adam's first moments
                               exp_avg_sq.safetensors    Adam's second moments
-                              trainer.json              step, place in the plan, settings, seed
+                              trainer.json              step, place in the plan, settings, seed, validation loss
                               manifest.json             SHA-256 of each file, written last
 
 What counts is what lies on disk under a valid manifest; a folder without one was never finished.
 """
 
 import json
-import logging
+import math
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from protein2text.errors import CorruptCheckpoint
-from protein2text.models.checkpoints import verify_manifest, write_manifest
-
-logger = logging.getLogger(__name__)
+from protein2text.errors import CorruptCheckpoint, OtherVersion
+from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
 
 PARTS = ("weights", "exp_avg", "exp_avg_sq")
 TRAINER = "trainer.json"
 TRAINER_VERSION = 1
-_FINISHED, _PARTIAL, _CORRUPT = "step-", ".partial-", "corrupt-"
+FILES = (*(f"{part}.safetensors" for part in PARTS), TRAINER)
+"""What a checkpoint holds beside its manifest."""
+PARTIAL, CORRUPT = ".partial-", "corrupt-"
+"""What stands before the name of one that is being written, and of one that was set aside."""
+REMEDY = "Use the checkpoint before it, or copy this one again from where it was made."
+_STEP = re.compile(r"(\.partial-|corrupt-step-|step-)(\d{8,})")
 
 State = dict[str, dict[str, Tensor]]
 """``weights``, ``exp_avg`` and ``exp_avg_sq``, each a tensor by parameter name."""
@@ -42,9 +48,26 @@ class Found:
     problems: tuple[str, ...]
 
 
+def name_of(step: int) -> str:
+    """Name of the finished checkpoint after ``step`` optimizer steps."""
+    return f"step-{step:08}"
+
+
+def step_in(name: str, kind: str = "step-") -> int | None:
+    """The step in the name of a checkpoint of a kind (finished, ``PARTIAL``, or ``CORRUPT``); None in other names."""
+    match = _STEP.fullmatch(name)
+    return int(match[2]) if match and match[1].startswith(kind) else None
+
+
+def finished(checkpoints: Path) -> dict[int, Path]:
+    """Finished checkpoints by step, oldest first; whether they are good is not looked at."""
+    steps = {step_in(folder.name): folder for folder in checkpoints.glob("step-*")}
+    return {step: steps[step] for step in sorted(step for step in steps if step is not None)}
+
+
 def save(checkpoints: Path, step: int, state: Mapping[str, Mapping[str, Tensor]], trainer: Mapping[str, Any]) -> Path:
     """Write the checkpoint after ``step`` optimizer steps; it appears under its name only when it is whole."""
-    folder, partial = checkpoints / f"{_FINISHED}{step:08}", checkpoints / f"{_PARTIAL}{step:08}"
+    folder, partial = checkpoints / name_of(step), checkpoints / f"{PARTIAL}{step:08}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for part in PARTS:
@@ -56,37 +79,143 @@ def save(checkpoints: Path, step: int, state: Mapping[str, Mapping[str, Tensor]]
     return folder
 
 
+def verify(folder: Path) -> dict[str, Any]:
+    """Check a checkpoint byte by byte, then that its parts belong together and hold numbers that training can use.
+
+    Returns:
+        What its ``trainer.json`` says.
+
+    Raises:
+        MissingFile: no such folder.
+        CorruptCheckpoint: any byte differs from what was written, a part is missing, weights and moments are not of the
+            same names and shapes, a value is not finite, or the folder bears another step's name.
+        OtherVersion: written by another version of this program.
+    """
+    try:
+        manifest = verify_manifest(folder)
+        if json.dumps(manifest, indent=2) != (folder / MANIFEST).read_text():
+            raise CorruptCheckpoint(str(folder), MANIFEST, "is not as it was written", REMEDY)
+        if missing := sorted(set(FILES) - set(manifest["files"])):
+            raise CorruptCheckpoint(str(folder), missing[0], "missing, and not in the manifest either", REMEDY)
+        trainer = _trainer(folder)
+        _refuse_unequal_parts(folder)
+    except OSError as error:
+        file = Path(error.filename or folder).name
+        raise CorruptCheckpoint(str(folder), file, f"cannot be read ({error.strerror or error})", REMEDY) from error
+    named = _STEP.fullmatch(folder.name)
+    if named and int(named[2]) != trainer["step"]:
+        problem = f"says step {trainer['step']}, the folder's name says {int(named[2])}"
+        raise CorruptCheckpoint(str(folder), TRAINER, problem, REMEDY)
+    return trainer
+
+
 def newest_good(checkpoints: Path) -> Found:
-    """Verify checkpoints from the newest back until one is whole; damaged ones are set aside under another name."""
-    problems = []
-    for folder in sorted(checkpoints.glob(f"{_FINISHED}*"), reverse=True):
+    """Verify checkpoints from the newest back until one is good; damaged ones are set aside under another name.
+
+    Raises:
+        OtherVersion: none is good, and at least one is of another version: nothing is touched, nothing begins anew.
+    """
+    bad: dict[Path, CorruptCheckpoint] = {}
+    good = None
+    for folder in reversed(finished(checkpoints).values()):
         try:
-            verify_manifest(folder)
+            verify(folder)
         except CorruptCheckpoint as error:
-            problems.append(str(error))
-            aside = folder.with_name(_CORRUPT + folder.name)
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
+            bad[folder] = error
         else:
-            return Found(folder, tuple(problems))
-    return Found(None, tuple(problems))
+            good = folder
+            break
+    if good is None and (foreign := [problem for problem in bad.values() if isinstance(problem, OtherVersion)]):
+        raise foreign[0]
+    for folder in bad:
+        aside = folder.with_name(CORRUPT + folder.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    return Found(good, tuple(map(str, bad.values())))
 
 
 def load(folder: Path) -> tuple[State, dict[str, Any]]:
     """State and trainer of a verified checkpoint.
 
     Raises:
-        CorruptCheckpoint: written by another version of this program.
+        OtherVersion: written by another version of this program.
     """
-    trainer = json.loads((folder / TRAINER).read_text())
-    if trainer["version"] != TRAINER_VERSION:
-        problem = f"version {trainer['version']}, this program reads {TRAINER_VERSION}"
-        raise CorruptCheckpoint(str(folder), TRAINER, problem, "Resume with the program that wrote it.")
+    trainer = _trainer(folder)
     return {part: load_file(folder / f"{part}.safetensors") for part in PARTS}, trainer
 
 
-def sweep(checkpoints: Path, keep: int) -> None:
-    """Delete all but the newest ``keep`` checkpoints, and unfinished ones."""
-    finished = sorted(checkpoints.glob(f"{_FINISHED}*"), reverse=True)
-    for folder in [*finished[keep:], *checkpoints.glob(f"{_PARTIAL}*")]:
+def kept(losses: Mapping[int, float | None], newest: int, best: int) -> set[int]:
+    """Which steps to keep.
+
+    Args:
+        losses: validation loss by step; None, or not a number, where it is unknown, which is never the best.
+        newest: how many of the newest.
+        best: how many of the lowest loss; of equal ones the newest.
+    """
+    known = {step: loss for step, loss in losses.items() if loss is not None and math.isfinite(loss)}
+    ranked = sorted(known, key=lambda step: (known[step], -step))
+    return {*sorted(losses)[-newest:], *ranked[:best]}
+
+
+def sweep(checkpoints: Path, newest: int, best: int = 0, *, spared: Collection[Path] = ()) -> list[str]:
+    """Delete checkpoints that are not ``kept``, unfinished ones, and those set aside that are older than all kept ones.
+
+    Args:
+        spared: finished checkpoints to leave alone, since somebody reads them.
+
+    Returns:
+        Names of the unfinished ones and those set aside that were deleted.
+    """
+    folders = finished(checkpoints)
+    keep = kept({step: validation_loss(folder / TRAINER) for step, folder in folders.items()}, newest, best)
+    for step, folder in folders.items():
+        if step not in keep and folder not in spared:  # under another name first: a kill leaves no half of a checkpoint
+            shutil.rmtree(checkpoints / f"{PARTIAL}{step:08}", ignore_errors=True)
+            shutil.rmtree(folder.rename(checkpoints / f"{PARTIAL}{step:08}"))
+    aside = {folder: step_in(folder.name, CORRUPT) for folder in checkpoints.glob(f"{CORRUPT}*")}
+    old = [folder for folder, step in aside.items() if step is not None and keep and step < min(keep)]
+    orphans = sorted([*old, *checkpoints.glob(f"{PARTIAL}*")])
+    for folder in orphans:
         shutil.rmtree(folder, ignore_errors=True)
+    return [folder.name for folder in orphans]
+
+
+def validation_loss(trainer: Path) -> float | None:
+    """The newest validation loss when a checkpoint was written, from its ``trainer.json``; None where it is unknown."""
+    try:
+        loss = json.loads(trainer.read_text()).get("validation_loss")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return float(loss) if isinstance(loss, int | float) else None
+
+
+def _trainer(folder: Path) -> dict[str, Any]:
+    try:
+        trainer: dict[str, Any] = json.loads((folder / TRAINER).read_text())
+        version, _ = trainer["version"], int(trainer["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpoint(str(folder), TRAINER, f"cannot be read ({error!r})", REMEDY) from None
+    if version != TRAINER_VERSION:
+        problem = f"version {version}, this program reads {TRAINER_VERSION}"
+        remedy = "Resume with the program that wrote it, or move the checkpoints away to begin anew."
+        raise OtherVersion(str(folder), TRAINER, problem, remedy)
+    return trainer
+
+
+def _refuse_unequal_parts(folder: Path) -> None:
+    """Weights and both moments hold the same names and shapes, all finite; one tensor is in memory at a time."""
+    wanted: dict[str, list[int]] = {}
+    for part in PARTS:
+        name = f"{part}.safetensors"
+        try:
+            with safe_open(folder / name, "pt") as file:
+                shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  no mapping
+                endless = [key for key in shapes if not torch.isfinite(file.get_tensor(key)).all()]
+        except SafetensorError as error:
+            raise CorruptCheckpoint(str(folder), name, f"cannot be read ({error})", REMEDY) from None
+        wanted = wanted or shapes
+        if odd := sorted(key for key in {*wanted, *shapes} if wanted.get(key) != shapes.get(key)):
+            problem = f"{odd[0]} is {shapes.get(odd[0], 'missing')}, in weights {wanted.get(odd[0], 'missing')}"
+            raise CorruptCheckpoint(str(folder), name, problem, REMEDY)
+        if endless:
+            raise CorruptCheckpoint(str(folder), name, f"{endless[0]} has values that are not finite", REMEDY)

@@ -20,6 +20,7 @@ from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.models.state_cache import StateCache
 from protein2text.train import checkpoints
+from protein2text.train.checkpoint_writer import CheckpointWriter, Tell, writing
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.events import Event, EventWriter
@@ -50,13 +51,15 @@ def train(task: StageTask, tables: Iterable[pa.Table], device: torch.device) -> 
     if state is not None:
         engine.load_moments(state, first_step)
         state = None
-    _do_steps(task, engine, read_steps(tables, first_step), first_step, events)
-    if events and isinstance(model.encoder, StateCache):
-        counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
-        events.write(_event(task, message=f"worker 0: {counts}"))
-    if dist.get_rank() == 0:
-        _save_model(task)
-    dist.barrier()
+    with writing(task.checkpoints, stage, _tell(task, events)) as writer:
+        _do_steps(task, engine, read_steps(tables, first_step), first_step, events, writer)
+        if events and isinstance(model.encoder, StateCache):
+            counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
+            events.write(_event(task, message=f"worker 0: {counts}"))
+        if writer:
+            writer.wait()
+            _save_model(task)
+        dist.barrier()
 
 
 def build_model(task: StageTask, state: State | None) -> ProteinToText:
@@ -103,8 +106,9 @@ def train_step(
 
 
 def _do_steps(
-    task: StageTask, engine: DeepSpeedEngine, steps: PlannedSteps, first_step: int, events: EventWriter | None
-) -> None:
+    task: StageTask, engine: DeepSpeedEngine, steps: PlannedSteps, first_step: int, events: EventWriter | None,
+    writer: CheckpointWriter | None,
+) -> None:  # fmt: skip
     stage = task.config.stage(task.stage)
     expected = first_step
     began = time.monotonic()
@@ -119,7 +123,7 @@ def _do_steps(
             seconds, began = now - began, now
             events.write(_event(task, step + 1, learning_rate=rate, seconds=seconds, time=time.time(), **numbers))
         if (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
-            _checkpoint(task, engine, step + 1)
+            _checkpoint(task, engine, step + 1, writer)
     assert expected == task.num_steps, f"the dataset ended at step {expected} of {task.num_steps}"
 
 
@@ -158,18 +162,23 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
     return state, trainer["step"]
 
 
-def _checkpoint(task: StageTask, engine: DeepSpeedEngine, step: int) -> None:
+def _checkpoint(
+    task: StageTask, engine: DeepSpeedEngine, step: int, writer: CheckpointWriter | None,
+    validation_loss: float | None = None,
+) -> None:  # fmt: skip
+    """Gather the state, all workers together, and leave it to worker 0's writer, who must be done with the last one."""
+    if writer:
+        writer.wait()
     state = engine.full_state()
-    if dist.get_rank() == 0:
-        stage = task.config.stage(task.stage)
+    if writer:
         trainer = {
             "num_steps": task.num_steps,
-            "plan_position": step * stage.global_batch,
+            "plan_position": step * task.config.stage(task.stage).global_batch,
             "seed": task.config.seed,
             "settings": task.settings,
+            "validation_loss": validation_loss,
         }
-        checkpoints.save(task.checkpoints, step, state, trainer)
-        checkpoints.sweep(task.checkpoints, stage.keep_checkpoints)
+        writer.write(step, state, trainer)
 
 
 def _save_model(task: StageTask) -> None:
@@ -177,6 +186,7 @@ def _save_model(task: StageTask) -> None:
     last = checkpoints.newest_good(task.checkpoints).folder
     assert last is not None, "the last step wrote a checkpoint"
     state, trainer = checkpoints.load(last)
+    assert trainer["step"] == task.num_steps, f"the last checkpoint is damaged; {last} would be an earlier model"
     data, start = task.config.data, task.start_model
     earlier = json.loads((start / "run.json").read_text()).get("leaks", []) if start else []
     about = {
@@ -188,6 +198,10 @@ def _save_model(task: StageTask) -> None:
     trained = {protein["checksum"] for record in records for protein in record["proteins"]}
     write_trained_on(task.folder / "model", trained, start)
     build_model(task, state).save_pretrained(task.folder / "model", run=about)
+
+
+def _tell(task: StageTask, events: EventWriter | None) -> Tell | None:
+    return (lambda message: events.write(_event(task, message=message))) if events else None
 
 
 def _event(task: StageTask, step: int | None = None, **values: Any) -> Event:

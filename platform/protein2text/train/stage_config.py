@@ -41,6 +41,8 @@ class StageConfig(Config):
     """Optimizer steps between two checkpoints: the most that a lost worker can cost."""
     keep_checkpoints: int = Field(default=2, gt=0)
     """Newest checkpoints kept; two, so that a damaged one has a predecessor."""
+    keep_best: int = Field(default=1, ge=0)
+    """Checkpoints of the lowest validation loss that are kept beside the newest; none where no loss is known."""
     max_steps: int | None = Field(default=None, gt=0)
     """Stop, and end the schedule, after this many optimizer steps."""
 
