@@ -9,6 +9,7 @@ import argparse
 
 import _bootstrap
 from protein2text.config import load_run
+from protein2text.resources import most
 from protein2text.train.run import train_stage
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_run(arguments.run, {"data": {"allow_leak": True}} if arguments.allow_leak else None)
     scaling = config.scaling
-    with _bootstrap.cluster(scaling.num_workers * scaling.cpus_per_worker):
+    with _bootstrap.cluster(most(scaling) * scaling.cpus_per_worker):
         _bootstrap.print_result(train_stage(config, "instruction"))
 
 

@@ -15,7 +15,7 @@ from protein2text.errors import ResourcesUnavailable
 logger = logging.getLogger(__name__)
 
 SPARE_CPUS = 1
-"""One CPU beside the workers' for Ray Data, which prepares the batches and rebuilds them if a node is lost."""
+"""One CPU beside the workers' for Ray Data, whose tasks would else wait for it for ever."""
 
 MAX_CPUS_PER_PROCESSOR = 4
 """Logical CPUs that a local Ray is given at most: workers may share processors, to a degree."""
@@ -27,8 +27,8 @@ class Workers(Protocol):
     """Processes that a job needs at once."""
 
     @property
-    def num_workers(self) -> int:
-        """How many there are."""
+    def num_workers(self) -> int | tuple[int, int]:
+        """How many there are, or the fewest and the most."""
 
     @property
     def cpus_per_worker(self) -> float:
@@ -49,11 +49,21 @@ class ReadersOnly:
     gpus_per_worker: float = 0
 
 
+def fewest(workers: Workers) -> int:
+    """How many of the workers there must be."""
+    return workers.num_workers if isinstance(workers.num_workers, int) else workers.num_workers[0]
+
+
+def most(workers: Workers) -> int:
+    """How many of the workers there can be."""
+    return workers.num_workers if isinstance(workers.num_workers, int) else workers.num_workers[1]
+
+
 def demand(workers: Workers) -> dict[str, float]:
-    """What a job needs of each resource at once, the spare CPU included."""
+    """What a job needs of each resource at once, the spare CPU included, with the fewest workers."""
     wanted = {
-        "CPU": workers.num_workers * workers.cpus_per_worker + SPARE_CPUS,
-        "GPU": workers.num_workers * workers.gpus_per_worker,
+        "CPU": fewest(workers) * workers.cpus_per_worker + SPARE_CPUS,
+        "GPU": fewest(workers) * workers.gpus_per_worker,
     }
     return {name: amount for name, amount in wanted.items() if amount}
 
@@ -81,9 +91,9 @@ def require(
     wanted = demand(workers)
     if all(supply.get(name, 0) >= amount for name, amount in wanted.items()):
         return
-    arithmetic = f"{workers.num_workers} {called} x {workers.cpus_per_worker:g} CPU + {SPARE_CPUS} {spare_for}"
+    arithmetic = f"{fewest(workers)} {called} x {workers.cpus_per_worker:g} CPU + {SPARE_CPUS} {spare_for}"
     if workers.gpus_per_worker:
-        arithmetic += f", {workers.num_workers} x {workers.gpus_per_worker:g} GPU"
+        arithmetic += f", {fewest(workers)} x {workers.gpus_per_worker:g} GPU"
     present = _text({name: supply.get(name, 0) for name in wanted})
     raise ResourcesUnavailable(f"{_text(wanted)} ({arithmetic})", present, remedy)
 
@@ -104,7 +114,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
         return
     if os.environ.get("RAY_ADDRESS", "local") == "local":
         processors = len(os.sched_getaffinity(0))
-        wanted = int(workers.num_workers * workers.cpus_per_worker) + 2
+        wanted = int(most(workers) * workers.cpus_per_worker) + 2
         num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
         logger.info("starting a local Ray with %d logical CPUs", num_cpus)
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)

@@ -12,6 +12,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from protein2text.config import load_run
+from protein2text.resources import most
 
 
 @pytest.fixture(scope="module")
@@ -85,4 +86,4 @@ def test_cluster_can_place_the_published_recipes(cluster: dict[str, Any], preset
     per_node = min(
         h100["resources"]["GPU"] // scaling.gpus_per_worker, h100["resources"]["CPU"] // scaling.cpus_per_worker
     )
-    assert scaling.num_workers <= per_node * h100["max_workers"]
+    assert most(scaling) <= per_node * h100["max_workers"]

@@ -26,7 +26,7 @@ from protein2text.proteins import Protein
 from protein2text.train.base_decoder import decoder_config, train_tokenizer
 from protein2text.train.base_encoder import encoder_config
 from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, gather, planned_rows, tokenize
+from protein2text.train.rows import TokenizeJob, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
 
@@ -127,6 +127,7 @@ class Workers:
 
     def __init__(self, num_workers: int, folder: Path) -> None:
         self._folder, self._count = folder, 0
+        self.answers: list[Any] = []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -152,7 +153,8 @@ class Workers:
         answers = [self._answer(path.with_suffix(f".{rank}"), process) for rank, process in enumerate(self.processes)]
         for fine, value in answers:
             assert fine, value
-        return [value for _, value in answers]
+        self.answers = [value for _, value in answers]
+        return self.answers
 
     def _answer(self, path: Path, process: "subprocess.Popen[str]") -> Any:
         while not path.exists():
@@ -199,12 +201,12 @@ def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
     return tokenize(records, job)
 
 
-def plan_of(config: RunConfig, stage: Stage, rows: pa.Table, num_workers: int) -> Plan:
+def plan_of(config: RunConfig, stage: Stage, rows: pa.Table) -> Plan:
     sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
     settings = config.stage(stage)
     return Plan(
         records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,
-        global_batch=settings.global_batch, num_workers=num_workers, micro_batch_tokens=settings.micro_batch_tokens,
+        global_batch=settings.global_batch, micro_batch_tokens=settings.micro_batch_tokens,
         micro_batch_residues=settings.micro_batch_residues,
     )  # fmt: skip
 
@@ -214,12 +216,9 @@ def train_without_ray(
 ) -> StageTask:
     """Run a stage on a group of workers as Ray Train would."""
     rows = tokenized(config, stage)
-    num_workers = len(workers.processes)
-    plan = plan_of(config, stage, rows, num_workers)
-    ids = rows["record_id"].to_pylist()
-    tables = [gather(rows, planned_rows(plan, worker, ids)) for worker in range(num_workers)]
+    plan = plan_of(config, stage, rows)
     task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
-    workers.run("train", task, [[table[:17], table[17:]] for table in tables], stop_after)
+    workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after)
     return task
 
 

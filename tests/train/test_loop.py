@@ -48,7 +48,7 @@ def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
 def plain_loop(plain: Any, config: RunConfig, stage: Stage, model: ProteinToText) -> tuple[list[float], list[float]]:
     """One process, torch only: whole batches, mean over the batch's supervised tokens, transformers' schedule."""
     rows = {row["record_id"]: row for row in plain.tokenized(config, stage).to_pylist()}
-    plan = plain.plan_of(config, stage, plain.tokenized(config, stage), num_workers=1)
+    plan = plain.plan_of(config, stage, plain.tokenized(config, stage))
     settings = config.stage(stage)
     parameters = model.trainable()
     matrices = [value for value in parameters.values() if value.ndim > 1]

@@ -21,20 +21,18 @@ def plans(draw: st.DrawFn) -> Plan:
         seed=draw(st.integers(0, 5)),
         epochs=epochs,
         global_batch=draw(st.integers(1, len(sizes) * epochs)),
-        num_workers=draw(st.integers(1, 5)),
         micro_batch_tokens=MICRO_BATCH_TOKENS,
         micro_batch_residues=MICRO_BATCH_RESIDUES,
     )
 
 
-def with_workers(plan: Plan, num_workers: int) -> Plan:
-    return Plan(**{name: getattr(plan, name) for name in Plan.__dataclass_fields__} | {"num_workers": num_workers})
+NUM_WORKERS = st.integers(1, 5)
 
 
-@given(plans())
+@given(plans(), NUM_WORKERS)
 @settings(max_examples=60, deadline=None)
-def test_every_record_is_trained_on_once_per_epoch(plan: Plan) -> None:
-    seen = Counter(record for step in range(plan.num_steps) for record in counted_ids(plan, step))
+def test_every_record_is_trained_on_once_per_epoch(plan: Plan, num_workers: int) -> None:
+    seen = Counter(record for step in range(plan.num_steps) for record in counted_ids(plan, step, num_workers))
     seen.update(plan.dropped)
     assert seen == {record.record_id: plan.epochs for record in plan.records}
     assert len(plan.dropped) < plan.global_batch
@@ -48,16 +46,18 @@ def test_every_record_is_trained_on_once_per_epoch(plan: Plan) -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_global_batch_is_exact_and_equal_at_every_number_of_workers(plan: Plan) -> None:
     for step in range(plan.num_steps):
-        alone = counted_ids(with_workers(plan, 1), step)
+        alone = counted_ids(plan, step, 1)
         assert len(alone) == plan.global_batch
-        assert all(counted_ids(with_workers(plan, num_workers), step) == alone for num_workers in range(2, 6))
+        assert all(counted_ids(plan, step, num_workers) == alone for num_workers in range(2, 6))
 
 
-@given(plans())
+@given(plans(), NUM_WORKERS)
 @settings(max_examples=60, deadline=None)
-def test_micro_batches_keep_their_bounds_longest_first_and_as_many_on_every_worker(plan: Plan) -> None:
+def test_micro_batches_keep_their_bounds_longest_first_and_as_many_on_every_worker(
+    plan: Plan, num_workers: int
+) -> None:
     for step in range(plan.num_steps):
-        workers = plan.step(step)
+        workers = plan.step(step, num_workers)
         assert len({len(micro_batches) for micro_batches in workers}) == 1
         for micro_batch in (micro_batch for micro_batches in workers for micro_batch in micro_batches):
             members = [plan.records[index] for index in micro_batch.records]
@@ -66,13 +66,13 @@ def test_micro_batches_keep_their_bounds_longest_first_and_as_many_on_every_work
             assert [record.cost for record in members] == sorted((record.cost for record in members), reverse=True)
 
 
-@given(plans())
+@given(plans(), NUM_WORKERS)
 @settings(max_examples=60, deadline=None)
-def test_workers_differ_in_work_by_at_most_one_record(plan: Plan) -> None:
+def test_workers_differ_in_work_by_at_most_one_record(plan: Plan, num_workers: int) -> None:
     for step in range(plan.num_steps):
         costs = [
             sum(plan.records[index].cost for batch in batches if batch.counted for index in batch.records)
-            for batches in plan.step(step)
+            for batches in plan.step(step, num_workers)
         ]
         assert max(costs) - min(costs) <= max(plan.records[index].cost for index in plan.step_records(step))
 
@@ -93,7 +93,6 @@ def small_plan(**changes: object) -> Plan:
         "seed": 0,
         "epochs": 2,
         "global_batch": 4,
-        "num_workers": 2,
         "micro_batch_tokens": 100,
         "micro_batch_residues": 1000,
     }
@@ -108,8 +107,8 @@ def test_epochs_and_seeds_are_shuffled_differently() -> None:
 
 
 def test_a_worker_without_work_gets_the_shortest_record_at_weight_zero() -> None:
-    plan = small_plan(global_batch=2, num_workers=3)
-    workers = plan.step(0)
+    plan = small_plan(global_batch=2)
+    workers = plan.step(0, num_workers=3)
     fillers = [batch for batches in workers for batch in batches if not batch.counted]
     assert len(fillers) == 1
     assert fillers[0].records == (min(plan.step_records(0), key=lambda index: plan.records[index].cost),)
@@ -117,13 +116,13 @@ def test_a_worker_without_work_gets_the_shortest_record_at_weight_zero() -> None
 
 def test_a_plan_starts_anywhere() -> None:
     plan = small_plan()
-    assert [row for row in plan.worker(1) if row[0] >= 2] == list(plan.worker(1, first_step=2))
+    assert [row for row in plan.worker(1, 2) if row[0] >= 2] == list(plan.worker(1, 2, first_step=2))
 
 
 def test_max_steps_ends_the_plan_early() -> None:
     assert small_plan(max_steps=2).num_steps == 2
     with pytest.raises(IndexError, match="step 2 of a plan of 2 steps"):
-        small_plan(max_steps=2).step(2)
+        small_plan(max_steps=2).step(2, num_workers=1)
 
 
 def test_a_record_above_the_bound_is_named() -> None:

@@ -11,8 +11,9 @@ from protein2text.errors import BeyondTraining, UnusableRecord
 from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.encoders import reading_of
+from protein2text.train import rows as rows_module
 from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, gather, planned_rows, read_steps, tokenize
+from protein2text.train.rows import TokenizeJob, gather, places_of, planned_rows, read_steps, tokenize
 
 
 @pytest.fixture
@@ -79,21 +80,33 @@ def test_placeholders_that_differ_from_the_proteins_are_named(
         tokenize(table([question]), job(run_config, "instruction"))
 
 
-@pytest.mark.parametrize("block_rows", [3, 100])
-def test_the_delivered_rows_are_the_plan(run_config: RunConfig, records: list[dict[str, Any]], block_rows: int) -> None:
+@pytest.mark.parametrize(("block_rows", "num_workers"), [(3, 1), (3, 2), (100, 3)])
+def test_the_delivered_rows_are_the_plan_at_any_number_of_workers_and_from_any_step(
+    run_config: RunConfig, records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch,
+    block_rows: int, num_workers: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rows_module, "ROWS_AT_ONCE", 5)
     rows = tokenize(table(records), job(run_config, "alignment"))
     sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
-    plan = Plan(tuple(RecordSize(*size) for size in sizes), 0, 3, 7, 2, 200, 200)
-    sequence_of = {row["record_id"]: row["sequences"] for row in rows.to_pylist()}
-    blocks = pa.concat_tables(rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows))
-    for worker in range(2):
-        wanted = planned_rows(plan, worker, rows["record_id"].to_pylist())
-        pieces = [gather(blocks, wanted[start : start + 5]) for start in range(0, wanted.num_rows, 5)]
-        steps = list(read_steps(pieces, 0))
+    left_out = sizes.pop()
+    plan = Plan(tuple(RecordSize(*size) for size in sizes), 0, 3, 7, 200, 200)
+    sequence_of = {row["record_id"]: row["sequences"] for row in rows.to_pylist() if row["record_id"] != left_out[0]}
+    blocks = [rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows)]
+    places = places_of(plan, blocks)
+
+    def steps_of(worker: int, first_step: int) -> list[Any]:
+        wanted = planned_rows(plan, worker, num_workers, first_step)
+        return list(read_steps(gather(part, places, blocks.__getitem__) for part in wanted))
+
+    for worker in range(num_workers):
+        steps = steps_of(worker, 0)
         assert [step for step, _ in steps] == list(range(plan.num_steps))
         for step, micro_batches in steps:
-            planned = plan.step(step)[worker]
+            planned = plan.step(step, num_workers)[worker]
             assert [batch.counted for batch in micro_batches] == [batch.counted for batch in planned]
-            expected = [[sequence_of[plan.records[index].record_id] for index in batch.records] for batch in planned]
-            assert [batch.proteins for batch in micro_batches] == expected
-        assert list(read_steps(pieces, 4)) == steps[4:]
+            expected = [[plan.records[index].record_id for index in batch.records] for batch in planned]
+            assert [batch.record_ids for batch in micro_batches] == expected
+            assert [batch.proteins for batch in micro_batches] == [
+                [sequence_of[record_id] for record_id in ids] for ids in expected
+            ]
+        assert steps_of(worker, 4) == steps[4:]

@@ -7,6 +7,8 @@ import os
 import pickle
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 
 from protein2text.train import loop
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
+from protein2text.train.plan import Plan
+from protein2text.train.rows import PlannedMicroBatch, gather, places_of, planned_rows, read_steps
 from protein2text.train.stage_config import StageConfig
 from protein2text.train.task import StageTask
 
@@ -69,15 +73,31 @@ def engine_steps(settings: dict[str, Any], zero_stage: int, resume_at: int | Non
     return {"norms": norms, "state": engine.full_state()}
 
 
-def train(task: StageTask, tables: list[list[pa.Table]], stop_after: int | None) -> None:
-    """This worker's part of a stage; with ``stop_after``, only that many steps of it."""
-    rows = tables[dist.get_rank()]
-    if stop_after is None:
-        loop.train(task, rows, CPU)
-        return
-    cut = [table.filter(pa.compute.less(table["step"], stop_after)) for table in rows]
-    with pytest.raises(AssertionError, match=f"ended at step {stop_after}"):
-        loop.train(task, [table for table in cut if table.num_rows], CPU)
+def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int | None) -> dict[int, list[str]]:
+    """This worker's part of a stage; with ``stop_after``, only its steps before that one.
+
+    Returns:
+        Ids of the records that it trained on, those at weight zero left out, by step.
+    """
+    places, trained = places_of(plan, blocks), {}
+
+    def rows_from(first_step: int) -> Iterator[pa.Table]:
+        for part in planned_rows(plan, dist.get_rank(), dist.get_world_size(), first_step):
+            before_stop = part.filter(pa.compute.less(part["step"], stop_after or plan.num_steps))
+            if before_stop.num_rows:
+                yield gather(before_stop, places, blocks.__getitem__)
+
+    def noted_steps(tables: Iterable[pa.Table]) -> Iterator[tuple[int, list[PlannedMicroBatch]]]:
+        for step, planned in read_steps(tables):
+            trained[step] = [record_id for batch in planned if batch.counted for record_id in batch.record_ids]
+            yield step, planned
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "read_steps", noted_steps)
+        ending = pytest.raises(AssertionError, match=f"ended at step {stop_after}") if stop_after else nullcontext()
+        with ending:
+            loop.train(task, rows_from, CPU)
+    return trained
 
 
 def main() -> None:

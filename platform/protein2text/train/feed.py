@@ -1,17 +1,22 @@
-"""Ray Data tokenizes the records and delivers the plan: one ordered dataset per worker.
+"""Ray Data tokenizes the records into Ray's object store; each worker takes its own from there, in the plan's order.
 
-A worker's dataset holds its planned rows and nothing else, gathered in the plan's order from the tokenized records.
+How many workers there are is known only to themselves: Ray Train chooses at every start. So a worker works out its rows
+from the plan, its rank, their number and the step to begin with, and fetches them a few at a time from blocks that all
+workers of a node share without a copy. That takes no task, which could wait for a CPU that the workers never give back.
 Ray's own ways to divide a dataset are not used: an equal split loses the rows that do not divide, an unequal one deals
-them in another order after a restart. Nor is its sort, whose many processes take longer to start than all the rest.
+them in another order after a restart.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from numpy.typing import NDArray
 
 from protein2text.config import RunConfig
 from protein2text.data.records import read_records
@@ -19,14 +24,27 @@ from protein2text.errors import ConfigError, UnusableRecord
 from protein2text.models.encoders import reading_of
 from protein2text.models.sources import resolve_source
 from protein2text.train.plan import Plan, RecordSize
-from protein2text.train.rows import TokenizeJob, gather, planned_rows, tokenize
+from protein2text.train.rows import TokenizeJob, gather, places_of, planned_rows, tokenize
 from protein2text.train.stage_config import Stage
-from protein2text.train.task import dataset_name
 
-ROWS_AT_ONCE = 256
-"""Rows that a worker holds ahead of its steps."""
-ROWS_PER_BLOCK = 16_384
-"""Planned rows that one task gathers."""
+
+@dataclass(frozen=True)
+class Feed:
+    """A stage's plan and its tokenized records: all that a worker needs to find its rows."""
+
+    plan: Plan
+    blocks: tuple["ray.ObjectRef[pa.Table]", ...]
+    places: NDArray[np.int64]
+    """``(N, 2)``: block and row of each of the plan's records."""
+
+    def tables(self, worker: int, num_workers: int, first_step: int) -> Iterator[pa.Table]:
+        """Rows of one worker of so many from a step on, in the order of work."""
+
+        def block(number: int) -> pa.Table:
+            return ray.get(self.blocks[number])
+
+        for planned in planned_rows(self.plan, worker, num_workers, first_step):
+            yield gather(planned, self.places, block)
 
 
 def tokenized_records(config: RunConfig, stage: Stage) -> ray.data.Dataset:
@@ -74,28 +92,8 @@ def record_sizes(tokenized: ray.data.Dataset, max_length: int) -> tuple[tuple[Re
     return fitting, [record.record_id for record in records if record.num_tokens > max_length]
 
 
-def planned_datasets(plan: Plan, tokenized: ray.data.Dataset) -> dict[str, ray.data.Dataset]:
-    """One dataset per worker, its rows in the order of work, made before training so that the two never compete."""
-    ids = [table["record_id"] for table in ray.get(tokenized.select_columns(["record_id"]).to_arrow_refs())]
-    record_ids = [record_id for part in ids for record_id in part.to_pylist()]
-    blocks = tokenized.to_arrow_refs()
-    gather_rows: Any = _gather
-    shares = {}
-    for worker in range(plan.num_workers):
-        rows = planned_rows(plan, worker, record_ids)
-        parts = [rows[begin : begin + ROWS_PER_BLOCK] for begin in range(0, rows.num_rows, ROWS_PER_BLOCK)]
-        share = ray.data.from_arrow(parts).map_batches(
-            gather_rows, batch_format="pyarrow", batch_size=None, fn_args=(blocks,)
-        )
-        shares[dataset_name(worker)] = share.materialize()
-    return shares
-
-
-def tables_of(rows: ray.data.DataIterator) -> Iterator[pa.Table]:
-    """A worker's rows a few at a time."""
-    return iter(rows.iter_batches(batch_size=ROWS_AT_ONCE, batch_format="pyarrow", prefetch_batches=1))
-
-
-def _gather(planned: pa.Table, blocks: Any) -> pa.Table:
-    """The records lie in the object store, which every task of a node reads without a copy."""
-    return gather(pa.concat_tables(table for table in ray.get(blocks) if table.num_rows), planned)
+def feed_of(plan: Plan, tokenized: ray.data.Dataset) -> Feed:
+    """Hold the records on this node, so that no other node's loss takes any, and note where each lies."""
+    tables = [ray.get(ref) for ref in tokenized.to_arrow_refs()]
+    tables = [table for table in tables if table.num_rows]
+    return Feed(plan, tuple(ray.put(table) for table in tables), places_of(plan, tables))

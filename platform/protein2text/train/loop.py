@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,12 @@ from protein2text.train.task import StageTask
 PlannedSteps = Iterable[tuple[int, list[PlannedMicroBatch]]]
 
 
-def train(task: StageTask, tables: Iterable[pa.Table], device: torch.device) -> None:
+def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], device: torch.device) -> None:
     """One worker's part of a stage, from the newest good checkpoint to the end; the process group exists.
 
     Args:
         task: the stage.
-        tables: all of this worker's planned rows, in order.
+        rows_from: gives this worker's planned rows from a step on, in order.
         device: where to compute.
     """
     torch.set_num_threads(max(1, int(task.config.scaling.cpus_per_worker)))
@@ -45,14 +45,14 @@ def train(task: StageTask, tables: Iterable[pa.Table], device: torch.device) -> 
     model = build_model(task, state)
     scaling, stage = task.config.scaling, task.config.stage(task.stage)
     if stage.state_cache_gib:
-        max_bytes = int(stage.state_cache_gib * 2**30 / scaling.num_workers)
+        max_bytes = int(stage.state_cache_gib * 2**30 / dist.get_world_size())
         model.encoder = StateCache(model.encoder, model.reading, task.states, max_bytes)
     engine = DeepSpeedEngine(model, config=stage, zero_stage=scaling.zero_stage, device=device)
     if state is not None:
         engine.load_moments(state, first_step)
         state = None
     with writing(task.checkpoints, stage, _tell(task, events)) as writer:
-        _do_steps(task, engine, read_steps(tables, first_step), first_step, events, writer)
+        _do_steps(task, engine, read_steps(rows_from(first_step)), first_step, events, writer)
         if events and isinstance(model.encoder, StateCache):
             counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
             events.write(_event(task, message=f"worker 0: {counts}"))

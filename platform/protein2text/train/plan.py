@@ -5,7 +5,8 @@
     one step, over workers:    worker 0: [long, ...] [...]      micro-batches under the token and residue bounds
                                worker 1: [long, ...] (filler)   as many everywhere, so that every collective is joined
 
-The records of a step depend on the seed, the epochs and the global batch, never on the number of workers.
+The records of a step depend on the seed, the epochs and the global batch, never on the number of workers, which is
+known only when they have started and may change each time that they start again.
 """
 
 import hashlib
@@ -67,7 +68,6 @@ class Plan:
     seed: int
     epochs: int
     global_batch: int
-    num_workers: int
     micro_batch_tokens: int
     micro_batch_residues: int
     max_steps: int | None = None
@@ -116,19 +116,19 @@ class Plan:
             raise IndexError(f"step {step} of a plan of {self.num_steps} steps")
         return [self._record_at(at) for at in range(step * self.global_batch, (step + 1) * self.global_batch)]
 
-    def step(self, step: int) -> list[list[MicroBatch]]:
-        """One step's micro-batches for each worker, equally many on all."""
+    def step(self, step: int, num_workers: int) -> list[list[MicroBatch]]:
+        """One step's micro-batches for each of so many workers, equally many on all."""
         drawn = self.step_records(step)
         longest_first = sorted(drawn, key=lambda index: (-self.records[index].cost, index))
         filler = MicroBatch((longest_first[-1],), counted=False)
-        workers = [self._fill(share) for share in self._deal(longest_first)]
+        workers = [self._fill(share) for share in self._deal(longest_first, num_workers)]
         most = max(len(micro_batches) for micro_batches in workers)
         return [micro_batches + [filler] * (most - len(micro_batches)) for micro_batches in workers]
 
-    def worker(self, worker: int, *, first_step: int = 0) -> Iterator[tuple[int, int, MicroBatch]]:
-        """``(step, micro_batch, records)`` for one worker, in the order of work."""
+    def worker(self, worker: int, num_workers: int, *, first_step: int = 0) -> Iterator[tuple[int, int, MicroBatch]]:
+        """``(step, micro_batch, records)`` for one worker of so many, in the order of work."""
         for step in range(first_step, self.num_steps):
-            for number, micro_batch in enumerate(self.step(step)[worker]):
+            for number, micro_batch in enumerate(self.step(step, num_workers)[worker]):
                 yield step, number, micro_batch
 
     def _record_at(self, position: int) -> int:
@@ -141,10 +141,10 @@ class Plan:
     def _epoch_orders(self) -> dict[int, list[int]]:
         return {}
 
-    def _deal(self, longest_first: Sequence[int]) -> list[list[int]]:
+    def _deal(self, longest_first: Sequence[int], num_workers: int) -> list[list[int]]:
         """Largest first, each to the worker with the least work so far: shares differ by at most one record's cost."""
-        load = [(0, worker) for worker in range(self.num_workers)]
-        shares: list[list[int]] = [[] for _ in range(self.num_workers)]
+        load = [(0, worker) for worker in range(num_workers)]
+        shares: list[list[int]] = [[] for _ in range(num_workers)]
         for index in longest_first:
             cost, worker = load[0]
             shares[worker].append(index)
@@ -178,7 +178,7 @@ def epoch_order(record_ids: Sequence[str], seed: int, epoch: int) -> list[int]:
     return sorted(range(len(record_ids)), key=rank)
 
 
-def counted_ids(plan: Plan, step: int) -> list[str]:
+def counted_ids(plan: Plan, step: int, num_workers: int) -> list[str]:
     """Ids that carry weight in a step, over all workers, sorted; for logs and tests."""
-    micro_batches = chain.from_iterable(plan.step(step))
+    micro_batches = chain.from_iterable(plan.step(step, num_workers))
     return sorted(plan.records[index].record_id for batch in micro_batches if batch.counted for index in batch.records)

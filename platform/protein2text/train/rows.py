@@ -1,15 +1,18 @@
-"""Rows between the records and the loop: tokenized, repeated in the plan's order, and read back as micro-batches.
+"""Rows between the records and the loop: tokenized, put in the plan's order, and read back as micro-batches.
 
-Plain functions on Arrow tables; ``feed`` runs the first two in Ray Data.
+Plain functions on Arrow tables; ``feed`` runs the first in Ray Data and gives the others blocks of Ray's object store.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
@@ -32,6 +35,9 @@ TOKENIZED = pa.schema(
 )
 """A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
 
+ROWS_AT_ONCE = 1024
+"""Rows that a worker gathers, and holds, ahead of its steps."""
+
 
 @dataclass(frozen=True)
 class TokenizeJob:
@@ -48,6 +54,7 @@ class TokenizeJob:
 class PlannedMicroBatch:
     """What a worker packs and runs at once."""
 
+    record_ids: list[str]
     examples: list[Example]
     proteins: list[list[str]]
     counted: bool
@@ -96,41 +103,48 @@ def stage_messages(record: dict[str, Any], stage: Stage) -> list[Message] | None
     return description_messages(record["text"], record["record_id"]) if record["text"] else None
 
 
-def planned_rows(plan: Plan, worker: int, record_ids: Sequence[str]) -> pa.Table:
-    """One worker's rows in the order of work: which ``row`` of the tokenized records, in which step and micro-batch.
-
-    Args:
-        record_ids: ids of the tokenized records as they lie; the plan may leave some of them out.
-    """
-    row_of = {record_id: row for row, record_id in enumerate(record_ids)}
-    rows = [
-        (row_of[plan.records[record].record_id], step, number, micro_batch.counted)
-        for step, number, micro_batch in plan.worker(worker)
+def planned_rows(plan: Plan, worker: int, num_workers: int, first_step: int) -> Iterator[pa.Table]:
+    """One worker's rows in the order of work, ``ROWS_AT_ONCE`` at a time: which of ``plan.records``, in which step."""
+    rows = (
+        (record, step, number, micro_batch.counted)
+        for step, number, micro_batch in plan.worker(worker, num_workers, first_step=first_step)
         for record in micro_batch.records
-    ]
-    columns = zip(*rows, strict=True)
-    return pa.table([pa.array(column) for column in columns], names=["row", "step", "micro_batch", "counted"])
+    )
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        columns = [pa.array(column) for column in zip(*part, strict=True)]
+        yield pa.table(columns, names=["record", "step", "micro_batch", "counted"])
 
 
-def gather(tokenized: pa.Table, planned: pa.Table) -> pa.Table:
-    """Put the tokenized records where a part of `planned_rows` wants them, each as often as it is wanted."""
-    rows = tokenized.select(["ids", "labels", "sequences"]).take(planned["row"].combine_chunks())
-    for name in ("step", "micro_batch", "counted"):
-        rows = rows.append_column(name, planned[name])
-    return rows
+def places_of(plan: Plan, blocks: Iterable[pa.Table]) -> NDArray[np.int64]:
+    """Where each of ``plan.records`` lies among blocks of tokenized records: ``(N, 2)``, block and row in it."""
+    ids = [block["record_id"].to_pylist() for block in blocks]
+    place_of = {record_id: (block, row) for block, part in enumerate(ids) for row, record_id in enumerate(part)}
+    return np.array([place_of[record.record_id] for record in plan.records], dtype=np.int64)
 
 
-def read_steps(tables: Iterable[pa.Table], first_step: int) -> Iterator[tuple[int, list[PlannedMicroBatch]]]:
-    """A worker's steps from ``first_step`` on, each with its micro-batches in order.
+def gather(planned: pa.Table, places: NDArray[np.int64], block: Callable[[int], pa.Table]) -> pa.Table:
+    """The tokenized records of a part of `planned_rows`, in its order, with one block held at a time.
 
     Args:
-        tables: the worker's gathered rows, in order.
-        first_step: steps before it were done earlier and are passed over.
+        planned: the part.
+        places: what `places_of` returned.
+        block: gives a block by its number.
     """
+    blocks, rows = places[planned["record"].to_numpy()].T
+    parts = [block(number).take(rows[blocks == number]) for number in np.unique(blocks)]
+    lie_at = np.argsort(np.argsort(blocks, kind="stable"))
+    gathered = pa.concat_tables(parts).take(lie_at).select(["record_id", "ids", "labels", "sequences"])
+    for name in ("step", "micro_batch", "counted"):
+        gathered = gathered.append_column(name, planned[name])
+    return gathered
+
+
+def read_steps(tables: Iterable[pa.Table]) -> Iterator[tuple[int, list[PlannedMicroBatch]]]:
+    """A worker's steps, each with its micro-batches in order, from its gathered rows in order."""
     current = (-1, -1)
     members: list[dict[str, Any]] = []
     micro_batches: list[PlannedMicroBatch] = []
-    for row in _rows(tables, first_step):
+    for row in (row for table in tables for row in table.to_pylist()):
         place = (row["step"], row["micro_batch"])
         if place != current and members:
             micro_batches.append(_micro_batch(members))
@@ -144,15 +158,10 @@ def read_steps(tables: Iterable[pa.Table], first_step: int) -> Iterator[tuple[in
         yield current[0], [*micro_batches, _micro_batch(members)]
 
 
-def _rows(tables: Iterable[pa.Table], first_step: int) -> Iterator[dict[str, Any]]:
-    for table in tables:
-        if table["step"][-1].as_py() >= first_step:
-            yield from (row for row in table.to_pylist() if row["step"] >= first_step)
-
-
 def _micro_batch(members: Sequence[dict[str, Any]]) -> PlannedMicroBatch:
     examples = [Example(row["ids"], row["labels"]) for row in members]
-    return PlannedMicroBatch(examples, [row["sequences"] for row in members], counted=members[0]["counted"])
+    ids, proteins = [row["record_id"] for row in members], [row["sequences"] for row in members]
+    return PlannedMicroBatch(ids, examples, proteins, counted=members[0]["counted"])
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, read_steps
-from protein2text.train.feed import planned_datasets, record_sizes, tokenized_records
+from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.launch import launch
 from protein2text.train.plan import Plan
@@ -72,8 +71,8 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
     leaks = check_training(config.data)
     with ray_session(config.scaling):
         require(config.scaling, cluster_supply())
-        tokenized = tokenized_records(config, stage)
-        plan = _plan(config, stage, tokenized)
+        feed = _feed(config, stage)
+        plan = feed.plan
         settings["data.records"] = plan.digest
         refuse_changes(folder, settings)
         save_settings(folder, settings)
@@ -85,8 +84,13 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
             for leak in leaks:
                 EventWriter(task.events).write({"stage": stage, "message": f"trained with a leak: {leak}"})
-            _fit(task, planned_datasets(plan, tokenized))
+            _fit(task, feed)
     return _finish(task, run_log)
+
+
+def _feed(config: RunConfig, stage: Stage) -> Feed:
+    tokenized = tokenized_records(config, stage)
+    return feed_of(_plan(config, stage, tokenized), tokenized)
 
 
 def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
@@ -102,7 +106,6 @@ def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
         seed=config.seed,
         epochs=settings.epochs,
         global_batch=settings.global_batch,
-        num_workers=config.scaling.num_workers,
         micro_batch_tokens=settings.micro_batch_tokens,
         micro_batch_residues=settings.micro_batch_residues,
         max_steps=settings.max_steps,
@@ -116,14 +119,14 @@ def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
     return plan
 
 
-def _fit(task: StageTask, datasets: Mapping[str, ray.data.Dataset]) -> None:
+def _fit(task: StageTask, feed: Feed) -> None:
     """Run the workers; a lost one restarts all from the newest good checkpoint."""
     resolved = launch(task.config.scaling)
     for name, value in resolved.controller_environment.items():
         os.environ.setdefault(name, value)
     trainer = TorchTrainer(
         run_worker,
-        train_loop_config={"task": task},
+        train_loop_config={"task": task, "feed": feed},
         torch_config=TorchConfig(**resolved.torch_config),
         scaling_config=ray.train.ScalingConfig(**resolved.scaling_config),
         run_config=ray.train.RunConfig(
@@ -132,8 +135,6 @@ def _fit(task: StageTask, datasets: Mapping[str, ray.data.Dataset]) -> None:
             failure_config=ray.train.FailureConfig(**resolved.failure_config),
             worker_runtime_env={"env_vars": resolved.worker_environment},
         ),
-        datasets=dict(datasets),
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
     )
     try:
         trainer.fit()

@@ -1,8 +1,8 @@
 """Configuration of one training stage and of its workers. Light imports: the run configuration reads this."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from protein2text.base_config import Config
 
@@ -59,7 +59,8 @@ class StageConfig(Config):
 class ScalingConfig(Config):
     """How many workers train, what each holds, and how their state is split."""
 
-    num_workers: int = Field(default=1, gt=0)
+    num_workers: int | tuple[int, int] = 1
+    """A number, or ``[fewest, most]``: then the run takes what the cluster has whenever it starts or restarts."""
     cpus_per_worker: float = Field(default=1, gt=0)
     gpus_per_worker: float = Field(default=0, ge=0)
     """Zero trains on CPU over gloo; any GPU trains over NCCL."""
@@ -70,3 +71,13 @@ class ScalingConfig(Config):
     the network; ``SPREAD`` deals them out, where each needs the memory, disk or network of a node to itself."""
     max_restarts: int = Field(default=3, ge=0)
     """Times a run restarts from its newest good checkpoint after losing a worker."""
+
+    @field_validator("num_workers", mode="before")
+    @classmethod
+    def one_number_or_two(cls, value: Any) -> Any:
+        numbers = list(value) if isinstance(value, (list, tuple)) else [value, value]
+        if len(numbers) != 2 or any(type(number) is not int or number < 1 for number in numbers):
+            raise ValueError(f"{value!r} is neither a number of workers nor [fewest, most]")
+        if numbers[0] > numbers[1]:
+            raise ValueError(f"{value!r} is not [fewest, most]; write the smaller number first")
+        return value

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,12 @@ class StageTask:
         return self.config.folder / "alignment" / "model" if self.stage == "instruction" else None
 
 
-def dataset_name(worker: int) -> str:
-    """Under what name Ray Train keeps a worker's dataset."""
-    return f"worker-{worker}"
+def run_worker(loop_config: dict[str, Any]) -> None:
+    """What Ray Train calls on every worker, with the stage under ``task`` and its `Feed` under ``feed``."""
+    import ray.train.torch  # these two here, so that only workers import DeepSpeed
 
-
-def run_worker(loop_config: dict[str, StageTask]) -> None:
-    """What Ray Train calls on every worker, with the stage under ``task``."""
-    import ray.train.torch  # these three here, so that only workers import DeepSpeed
-
-    from protein2text.train.feed import tables_of
     from protein2text.train.loop import train
 
-    rows = ray.train.get_dataset_shard(dataset_name(ray.train.get_context().get_world_rank()))
-    train(loop_config["task"], tables_of(rows), ray.train.torch.get_device())
+    context = ray.train.get_context()
+    rows_from = partial(loop_config["feed"].tables, context.get_world_rank(), context.get_world_size())
+    train(loop_config["task"], rows_from, ray.train.torch.get_device())
