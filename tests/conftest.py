@@ -58,6 +58,37 @@ def repository() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
+def start_ray() -> str:
+    """The address of a Ray of four logical CPUs that a test process starts once, for the modules that need no other.
+
+    Its start takes seconds of both processors, and its idle workers keep what they once imported.
+    """
+    import ray
+
+    from protein2text.resources import start_local_ray
+
+    if not ray.is_initialized():
+        start_local_ray(num_cpus=4)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+    return str(ray.get_runtime_context().gcs_address)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> str:
+    """The address of this process's Ray."""
+    return start_ray()
+
+
+@pytest.fixture(scope="module")
+def without_ray() -> Iterator[None]:
+    """For modules that start a Ray of their own; it, too, ends before the next module."""
+    import ray
+
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh working directory, so that relative outputs (``runs/``) never land in the checkout."""

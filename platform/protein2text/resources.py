@@ -20,6 +20,9 @@ SPARE_CPUS = 1
 MAX_CPUS_PER_PROCESSOR = 4
 """Logical CPUs that a local Ray is given at most: workers may share processors, to a degree."""
 
+RAY_DATA_ACTORS = 3
+"""Processes that Ray Data keeps for itself: statistics, autoscaling and places of actors."""
+
 _REMEDY = "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`."
 
 
@@ -105,6 +108,16 @@ def cluster_supply() -> dict[str, float]:
     return {name: max(supply.get(name, 0), grown.get(name, 0)) for name in {*supply, *grown}}
 
 
+def start_local_ray(num_cpus: int) -> None:
+    """Start Ray on this machine, without its dashboard, so that a job's steps share their workers.
+
+    Ray ends a worker that idles for a second while there are more processes than CPUs, and counts its own actors, which
+    use none. The next step of the job would start workers anew, each for a second of a core and more.
+    """
+    config = {"num_workers_soft_limit": num_cpus + RAY_DATA_ACTORS}
+    ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, _system_config=config)
+
+
 @contextmanager
 def ray_session(workers: Workers) -> Iterator[None]:
     """The Ray that is connected; else the cluster of RAY_ADDRESS; else a local one that ends with the block."""
@@ -117,7 +130,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
         wanted = int(most(workers) * workers.cpus_per_worker) + 2
         num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
         logger.info("starting a local Ray with %d logical CPUs", num_cpus)
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
+        start_local_ray(num_cpus)
     else:
         ray.init()
     try:

@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,12 +31,7 @@ from protein2text.data.sample import SampleSize, write_sample
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
 from protein2text.proteins import Protein
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def quarantined(output: Path | str) -> list[dict[str, Any]]:

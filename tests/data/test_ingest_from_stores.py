@@ -16,7 +16,7 @@ from protein2text.errors import MissingFile, ServiceError
 
 
 @pytest.fixture(scope="module", autouse=True)
-def service() -> Iterator[str]:
+def service(without_ray: None) -> Iterator[str]:
     """The service, and a Ray whose workers know it from the environment, as on a cluster."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

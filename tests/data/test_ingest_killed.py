@@ -28,10 +28,6 @@ def command(source: Path, output: Path) -> list[str]:
     return [sys.executable, "-c", call, "data", "ingest", str(source), "--output", str(output), "--json"]
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-
-
 def undisturbed(source: Path, output: Path) -> dict[str, Any]:
     """The card that the steps of an ingest give one after the other, in this process."""
     task = {"path": str(source), "format": "uniprot-flat", "source": source.name, "origin": ""}
@@ -41,10 +37,16 @@ def undisturbed(source: Path, output: Path) -> dict[str, Any]:
     return writer.finish([{"name": source.name}], max_residues=4096)
 
 
-def kill(source: Path, output: Path, after_s: float) -> bool:
+def environment(ray_address: str | None) -> dict[str, str]:
+    """Of a command on that Ray, else on a local one of its own."""
+    others = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return others if ray_address is None else others | {"RAY_ADDRESS": ray_address}
+
+
+def kill(source: Path, output: Path, ray_address: str | None, after_s: float) -> bool:
     """Start, and kill so long after the output folder was made; whether it was still at work."""
     process = subprocess.Popen(
-        command(source, output), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(source, output), env=environment(ray_address), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + LIMIT_S
     while not output.exists():
@@ -62,17 +64,27 @@ def kill(source: Path, output: Path, after_s: float) -> bool:
     return was_at_work
 
 
-def check(swissprot_like: ModuleType, folder: Path, *, num_entries: int, kills: int, within_s: float) -> None:
+def check(
+    swissprot_like: ModuleType,
+    folder: Path,
+    *,
+    num_entries: int,
+    kills: int,
+    within_s: float,
+    ray_address: str | None = None,
+) -> None:
     """Kill at random moments of a run, then let it finish, and compare."""
     source, output = folder / "like.dat", folder / "killed"
     told = swissprot_like.write_flat_file(source, num_entries, malformed=0.02)
     expected = undisturbed(source, folder / "undisturbed")
     rng = random.Random(num_entries)
     for _ in range(kills):
-        if kill(source, output, rng.uniform(0.1, within_s)):
+        if kill(source, output, ray_address, rng.uniform(0.1, within_s)):
             with pytest.raises(MissingFile, match="to its end"):
                 load_card(output)
-    done = subprocess.run(command(source, output), capture_output=True, text=True, timeout=LIMIT_S, env=environment())
+    done = subprocess.run(
+        command(source, output), capture_output=True, text=True, timeout=LIMIT_S, env=environment(ray_address)
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     card = load_card(output)
     for key in ("counts", "reasons", "funnel", "length_histogram", "checksum"):
@@ -85,8 +97,8 @@ def check(swissprot_like: ModuleType, folder: Path, *, num_entries: int, kills: 
     assert left == card["shards"], "nothing of the killed runs is left"
 
 
-def test_a_kill_loses_and_doubles_nothing(swissprot_like: ModuleType, tmp_path: Path) -> None:
-    check(swissprot_like, tmp_path, num_entries=2000, kills=1, within_s=6.0)
+def test_a_kill_loses_and_doubles_nothing(swissprot_like: ModuleType, local_ray: str, tmp_path: Path) -> None:
+    check(swissprot_like, tmp_path, num_entries=2000, kills=1, within_s=6.0, ray_address=local_ray)
 
 
 @pytest.mark.slow

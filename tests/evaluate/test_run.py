@@ -1,13 +1,10 @@
 """Model to report, in this process and on Ray."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
-import ray.data
 
 from protein2text.answerers import open_answerer
 from protein2text.config import RunConfig, load_run
@@ -135,16 +132,8 @@ def test_missing_inputs_are_named(config: RunConfig, model_dir: Path, tmp_path: 
             evaluate(str(model_dir), config.model_copy(update={"data": data}), str(tmp_path))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield
-    ray.shutdown()
-
-
 def test_actors_answer_as_this_process_does(
-    cluster: None, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
+    local_ray: str, result: tuple[EvaluationResult, list[dict]], config: RunConfig, model_dir: Path, tmp_path: Path
 ) -> None:
     on_ray = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 1})})
     found = evaluate(str(model_dir), on_ray, str(tmp_path))
@@ -153,7 +142,7 @@ def test_actors_answer_as_this_process_does(
 
 
 def test_more_actors_than_the_cluster_holds_are_refused_with_the_numbers(
-    cluster: None, config: RunConfig, model_dir: Path, tmp_path: Path
+    local_ray: str, config: RunConfig, model_dir: Path, tmp_path: Path
 ) -> None:
     many = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"num_actors": 64})})
     with pytest.raises(ResourcesUnavailable, match=r"65 CPU.*has 4"):

@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import ray
 from typer.testing import CliRunner
 
 from protein2text.cli import app
@@ -33,11 +31,7 @@ Row = tuple[str, int | str, str]
 """Accession, version, function."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def residues_of(name: str) -> str:

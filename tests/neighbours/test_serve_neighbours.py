@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-import ray
 
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.generate.transformers_engine import TransformersEngine
@@ -60,13 +59,6 @@ def post(service: str, bodies: Sequence[dict[str, Any]]) -> list[httpx.Response]
         return list(pool.map(lambda content: client.post(f"{service}/v1/chat/completions", json=content), bodies))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @contextmanager
 def serving(model: str, **settings: Any) -> Iterator[str]:
     service = start(model, port=0, max_replicas=1, batch_wait_s=0.05, **settings)
@@ -83,7 +75,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_an_index_answers_in_a_models_place_with_its_facts(index: NeighbourIndex, cluster: None) -> None:
+def test_an_index_answers_in_a_models_place_with_its_facts(index: NeighbourIndex, local_ray: str) -> None:
     bodies = [body(relative(number)) for number in range(NUM_ENTRIES)] + [body(residues(99))]
     identity = {"name": "neighbours", "index_sha256": index.identity["manifest_sha256"], "release": RELEASE}
     with serving(f"neighbours:{index.folder}") as service:
@@ -195,7 +187,7 @@ def test_a_replica_refuses_an_index_that_changed_since_the_start(index: Neighbou
 
 @pytest.mark.slow
 def test_a_served_model_is_given_facts_and_its_answer_says_which(
-    index: NeighbourIndex, model_folder: Path, cluster: None
+    index: NeighbourIndex, model_folder: Path, local_ray: str
 ) -> None:
     """Without homologues its prompt and answer are those of the model alone."""
     bodies = [body(relative(1), max_tokens=8), body(residues(99), max_tokens=8)]

@@ -175,7 +175,7 @@ def test_a_ray_that_does_not_come_up_is_one_line_and_exit_1(monkeypatch: pytest.
     assert "Let other work end" in error_line(result.stderr)
 
 
-def test_an_error_wrapped_twice_by_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_wrapped_twice_by_ray_is_one_line(local_ray: str, monkeypatch: pytest.MonkeyPatch) -> None:
     @ray.remote
     def refuse() -> None:
         raise MissingFile("corpus/card.json", "a corpus", "Ingest it first.")
@@ -186,12 +186,8 @@ def test_an_error_wrapped_twice_by_ray_is_one_line(monkeypatch: pytest.MonkeyPat
         except ray.exceptions.RayTaskError as error:
             raise SystemError from error
 
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     monkeypatch.setattr("protein2text.doctor.examine", wrapped)
-    try:
-        result = runner.invoke(app, ["doctor"])
-    finally:
-        ray.shutdown()
+    result = runner.invoke(app, ["doctor"])
     assert result.exit_code == 2
     assert "corpus/card.json does not exist" in error_line(result.stderr)
 

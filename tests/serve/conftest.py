@@ -18,6 +18,7 @@ from transformers import (
 
 from protein2text.models.model_config import BridgeConfig, DecoderConfig, EncoderConfig, LoraConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText
+from tests.conftest import start_ray
 
 MAX_RESIDUES = 64
 WINDOW = 512
@@ -118,18 +119,15 @@ def model(model_folder: Path) -> ProteinToText:
 
 
 CLUSTER = ExitStack()
-"""What stops the service and its Ray: one start for this folder, gone before the next folder's tests start theirs."""
+"""What stops the service: one start for this folder, gone before the next folder's tests start theirs."""
 
 
 @pytest.fixture(scope="session")
 def service(model_folder: Path) -> str:
     """Base URL of a real service on a free port, shared by all modules of this folder."""
-    import ray
-
     from protein2text_serve.run import start, stop
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    CLUSTER.callback(ray.shutdown)
+    start_ray()
     running = start(
         str(model_folder),
         port=0,

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import ray
 import torch
 from transformers import EsmForMaskedLM, LlamaForCausalLM
 
@@ -111,15 +110,6 @@ def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def run_config(run_values: dict[str, Any]) -> RunConfig:
     return RunConfig.parse(run_values)
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """One Ray of its own for a test module."""
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield
-    ray.shutdown()
 
 
 class Workers:

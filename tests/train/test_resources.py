@@ -22,7 +22,7 @@ def test_two_workers_need_a_third_cpu() -> None:
         require(ScalingConfig(num_workers=2), {"CPU": 2})
 
 
-def test_a_local_ray_is_not_given_more_cpus_than_its_processors_can_share() -> None:
+def test_a_local_ray_is_not_given_more_cpus_than_its_processors_can_share(without_ray: None) -> None:
     processors = len(os.sched_getaffinity(0))
     scaling = ScalingConfig(num_workers=100 * processors)
     with ray_session(scaling), pytest.raises(ResourcesUnavailable, match=f"the cluster has {4 * processors} CPU"):

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from protein2text.data.passages import Passage
 from protein2text.data.qa.checks import CheckedPair, check_generated
@@ -26,14 +25,6 @@ ABSTRACT = (
     "Loss of AsnA reduces growth of E. coli by 45% within 24 hours and activates NF-κB in host cells (GO:0004071). In "
     "1,200 isolates TNF-α was not induced."
 )
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A Ray of this module's own; its address."""
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
 
 
 @pytest.fixture

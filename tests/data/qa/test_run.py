@@ -40,7 +40,7 @@ from tests.data.qa.literature import passage, real_passages, write_literature
 from tests.data.qa.random_llama import write_random_llama
 from tests.data.qa.whole_runs import abstract_in, assert_nothing_lost, config, many, pair, rows_of, wrote
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 CANARY, KEY = "XYLOPHONE-7731", "open-sesame-9"
 INJECTION = (

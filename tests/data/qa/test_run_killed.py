@@ -18,7 +18,7 @@ from tests.data.qa.answer_server import Reply, answer_server
 from tests.data.qa.literature import write_literature
 from tests.data.qa.whole_runs import abstract_in, assert_nothing_lost, config, many, pair, rows_of, wrote
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def about_ligand(body: dict[str, Any]) -> Reply:
@@ -69,16 +69,16 @@ def as_set(folder: Path) -> set[str]:
     return {json.dumps(row, sort_keys=True) for kind in ("records", "rejects") for row in rows_of(folder, kind)}
 
 
-def test_a_kill_loses_and_doubles_nothing(cluster: str, tmp_path: Path) -> None:
+def test_a_kill_loses_and_doubles_nothing(local_ray: str, tmp_path: Path) -> None:
     literature = write_literature(tmp_path / "literature", many(60), rows_per_shard=17)
-    killed_then_resumed(literature, tmp_path, cluster, [14])
+    killed_then_resumed(literature, tmp_path, local_ray, [14])
 
 
 @pytest.mark.slow
-def test_five_kills_lose_and_double_nothing(cluster: str, tmp_path: Path) -> None:
+def test_five_kills_lose_and_double_nothing(local_ray: str, tmp_path: Path) -> None:
     literature = write_literature(tmp_path / "literature", many(160), rows_per_shard=17)
     rng = random.Random(4)
-    killed_then_resumed(literature, tmp_path, cluster, [rng.randint(12, 30) for _ in range(5)])
+    killed_then_resumed(literature, tmp_path, local_ray, [rng.randint(12, 30) for _ in range(5)])
 
 
 def killed_then_resumed(literature: Path, folder: Path, address: str, kills: list[int]) -> None:
