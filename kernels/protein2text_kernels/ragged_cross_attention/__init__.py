@@ -1,10 +1,17 @@
-"""Latents attend to their protein's residues and to themselves (K5)."""
+"""Latents attend to their protein's residues and to themselves (K5), and the gradients of that (K6)."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from protein2text_kernels.ragged_cross_attention import naive
+from protein2text_kernels.ragged_cross_attention.work import plan
+from protein2text_kernels.registry import choose
+
+MAX_CHANNELS = 128
+"""Of a head, in one program of the kernels; wider ones run in plain torch."""
 
 
 def ragged_cross_attention(
@@ -34,6 +41,35 @@ def ragged_cross_attention(
             f"lengths of {len(lengths)} proteins add up to {sum(lengths)}; the tensors hold "
             f"{queries_BKHC.shape[0]} proteins and {residue_keys_SHC.shape[0]} residue rows"
         )
+    if queries_BKHC.shape[3] <= MAX_CHANNELS and choose("ragged_cross_attention", queries_BKHC) == "triton":
+        attended: Tensor = _TritonAttention.apply(  # type: ignore[no-untyped-call]
+            queries_BKHC, latent_keys_BKHC, latent_values_BKHC, residue_keys_SHC, residue_values_SHC, cu_seqlens_B1,
+            tuple(lengths), scale,
+        )  # fmt: skip
+        return attended
     return naive.ragged_cross_attention(
         queries_BKHC, latent_keys_BKHC, latent_values_BKHC, residue_keys_SHC, residue_values_SHC, lengths, scale
     )
+
+
+class _TritonAttention(torch.autograd.Function):
+    """Forward keeps the output and softmax's normalizers; backward reads everything once."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        from protein2text_kernels.ragged_cross_attention.triton import Operands, attend
+
+        *tensors, lengths, scale = arguments
+        operands, work = Operands(*tensors), plan(lengths, tensors[0].device)
+        output, normalizers = attend(operands, work, scale)
+        ctx.save_for_backward(*operands, output, normalizers)
+        ctx.work, ctx.scale = work, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        from protein2text_kernels.ragged_cross_attention.triton import Operands, differentiate
+
+        *operands, output, normalizers = ctx.saved_tensors
+        gradients = differentiate(Operands(*operands), ctx.work, ctx.scale, output, normalizers, *upstream)
+        return *gradients, None, None, None
