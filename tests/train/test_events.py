@@ -8,13 +8,13 @@ import pytest
 
 from protein2text import registry
 from protein2text.train.curve import draw_loss_curve, exponential_mean
-from protein2text.train.events import Event, EventWriter, read_events, read_steps
-from protein2text.train.follow import METRICS, EventFollower
+from protein2text.train.events import PLAIN_METRICS, Event, EventWriter, metrics_of, read_events, read_steps
+from protein2text.train.follow import EventFollower
 
 
 def step_event(step: int, loss: float | None = None) -> Event:
-    numbers = {name: float(step) for name in METRICS} | {"loss": 1 / step if loss is None else loss}
-    return {"stage": "alignment", "step": step, "num_steps": 9, "time": time.time(), **numbers}
+    numbers = {name: float(step) for name in PLAIN_METRICS} | {"loss": 1 / step if loss is None else loss}
+    return {"stage": "alignment", "step": step, "num_steps": 9, "time": time.time(), **numbers, "data_wait_s": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_caller_hears_new_events_and_mlflow_all_that_it_lacks(tmp_path: Path
     with EventFollower(path, client=client, run_id=run_id, on_event=heard.append):
         writer.write(step_event(4))
     assert [event.get("step", event.get("message")) for event in heard] == [3, "a decision", 4]
-    for name in METRICS:
+    for name in metrics_of(step_event(1)):
         assert [metric.step for metric in client.get_metric_history(run_id, name)] == [1, 2, 3, 4]
     assert client.get_run(run_id).data.metrics["loss"] == 0.25
 

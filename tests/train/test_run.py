@@ -33,7 +33,7 @@ class Killer:
         self.steps: list[int] = []
 
     def __call__(self, event: Event) -> None:
-        if "step" in event:
+        if "loss" in event:
             self.steps.append(event["step"])
             if self.kill_at and event["step"] >= self.kill_at[0]:
                 self.kill_at.pop(0)

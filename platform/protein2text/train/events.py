@@ -5,13 +5,27 @@ that was interrupted. After a restart some steps stand twice; the later line cou
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
-"""Told of each event: a step has ``stage``, ``step``, ``num_steps`` and numbers, a decision ``stage``, ``message``."""
+"""Told of each event. All have ``stage`` and ``time``; by what else they have they are
+
+loss        a step: ``step``, ``num_steps``, and numbers over all workers, see `metrics_of`
+validation  losses of held-out records after ``step``
+message     a decision with its reason
+lineage     what a driver began with: data, weights, code
+checkpoint  one that lies whole on disk since ``time``
+"""
+
+PLAIN_METRICS = (
+    "loss", "learning_rate", "grad_norm", "tokens", "residues", "seconds", "mfu", "padding_ratio", "padding_avoided",
+    "peak_memory_bytes",
+)  # fmt: skip
+"""Loss in nats per supervised token, tokens as decoder positions, wall seconds; the others as `step_numbers` says."""
 
 
 class EventWriter:
@@ -24,7 +38,8 @@ class EventWriter:
             self._append("\n")
 
     def write(self, event: Event) -> None:
-        self._append(json.dumps(event) + "\n")
+        """Append an event, with the time if it has none."""
+        self._append(json.dumps({"time": time.time(), **event}) + "\n")
 
     def _append(self, text: str) -> None:
         with self._path.open("a", encoding="utf-8") as file:
@@ -40,6 +55,24 @@ def read_steps(path: Path) -> list[Event]:
     """The steps of a run in order, each once: the later line of a step that was done twice."""
     steps = {event["step"]: event for event in read_events(path) if "loss" in event}
     return [steps[step] for step in sorted(steps)]
+
+
+def metrics_of(event: Event) -> dict[str, float]:
+    """The numbers of a step or validation by the names that MLflow, display and page use; none of another event.
+
+    Rates are per second of wall time; ``data_wait_share`` is the part of that time in which a worker waited for rows.
+    What was not measured is left out.
+    """
+    if "validation" in event:
+        return {f"validation_{name}": value for name, value in event["validation"].items() if name.startswith("loss")}
+    if "loss" not in event:
+        return {}
+    numbers: dict[str, float] = {name: event[name] for name in PLAIN_METRICS if event.get(name) is not None}
+    if seconds := event["seconds"]:
+        numbers |= {f"{name}_per_s": event[name] / seconds for name in ("tokens", "residues")}
+        if "data_wait_s" in event:
+            numbers["data_wait_share"] = event["data_wait_s"] / seconds
+    return numbers
 
 
 def parsed(lines: Iterable[str]) -> list[Event]:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,15 +10,15 @@ from typing import Self
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from protein2text.train.events import OnEvent, parsed, read_steps
+from protein2text.train.events import Event, OnEvent, metrics_of, parsed, read_events
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("loss", "learning_rate", "grad_norm", "tokens", "residues", "seconds")
-"""What MLflow records of a step; the loss in nats per supervised token, tokens as decoder positions, wall seconds."""
 POLL_INTERVAL_S = 0.2
-STEPS_PER_MLFLOW_BATCH = 1000 // len(METRICS)
-"""MLflow takes at most 1,000 metrics in one request."""
+RECORD_INTERVAL_S = 10.0
+"""MLflow hears of steps at most so late."""
+EVENTS_PER_REQUEST = 60
+"""Whole ones; MLflow takes at most 1,000 metrics in one request, and an event has at most sixteen."""
 
 
 class EventFollower:
@@ -26,7 +27,8 @@ class EventFollower:
     def __init__(self, path: Path, *, client: MlflowClient, run_id: str, on_event: OnEvent | None) -> None:
         self._path, self._client, self._run_id, self._on_event = path, client, run_id, on_event
         self._offset = path.stat().st_size if path.is_file() else 0
-        self._waiting = [event for event in read_steps(path) if event["step"] > self._last_recorded_step()]
+        self._waiting = self._unrecorded(read_events(path))
+        self._recorded_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="protein2text-events", daemon=True)
 
@@ -43,7 +45,8 @@ class EventFollower:
     def _follow(self) -> None:
         while not self._stop.wait(POLL_INTERVAL_S):
             self._take_new()
-            while len(self._waiting) >= STEPS_PER_MLFLOW_BATCH:
+            is_late = time.monotonic() - self._recorded_at > RECORD_INTERVAL_S
+            while len(self._waiting) >= EVENTS_PER_REQUEST or (is_late and self._waiting):
                 self._record()
         self._take_new()
         while self._waiting:
@@ -59,20 +62,31 @@ class EventFollower:
         for event in parsed(whole.decode().splitlines()):
             if "message" in event:
                 logger.info("%s: %s", event["stage"], event["message"])
-            else:
+            if metrics_of(event):
                 self._waiting.append(event)
             if self._on_event is not None:
                 self._on_event(event)
 
     def _record(self) -> None:
-        batch, self._waiting = self._waiting[:STEPS_PER_MLFLOW_BATCH], self._waiting[STEPS_PER_MLFLOW_BATCH:]
+        batch, self._waiting = self._waiting[:EVENTS_PER_REQUEST], self._waiting[EVENTS_PER_REQUEST:]
         metrics = [
-            Metric(name, float(event[name]), round(event["time"] * 1000), event["step"])
+            Metric(name, float(value), round(event["time"] * 1000), event["step"])
             for event in batch
-            for name in METRICS
+            for name, value in metrics_of(event).items()
         ]
         self._client.log_batch(self._run_id, metrics=metrics)
+        self._recorded_at = time.monotonic()
 
-    def _last_recorded_step(self) -> int:
-        history = self._client.get_metric_history(self._run_id, METRICS[0])
+    def _unrecorded(self, events: list[Event]) -> list[Event]:
+        """Earlier steps and validations that MLflow lacks, as when their driver was killed; each as last done."""
+        last = {kind: self._last_recorded_step(kind) for kind in ("loss", "validation_loss")}
+        lacking = {}
+        for event in events:
+            kind = "validation_loss" if "validation" in event else "loss"
+            if metrics_of(event) and event["step"] > last[kind]:
+                lacking[kind, event["step"]] = event
+        return list(lacking.values())
+
+    def _last_recorded_step(self, name: str) -> int:
+        history = self._client.get_metric_history(self._run_id, name)
         return max((metric.step for metric in history), default=0)

@@ -24,6 +24,7 @@ from protein2text.train.checkpoint_writer import CheckpointWriter, Tell, writing
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.events import Event, EventWriter
+from protein2text.train.meter import StepMeter, step_numbers
 from protein2text.train.rows import PlannedMicroBatch, read_steps
 from protein2text.train.schedule import learning_rate
 from protein2text.train.task import StageTask
@@ -44,6 +45,7 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
     state, first_step = _agree_on_start(task, events, device)
     model = build_model(task, state)
     scaling, stage = task.config.scaling, task.config.stage(task.stage)
+    meter = StepMeter(model, scaling, device)
     if stage.state_cache_gib:
         max_bytes = int(stage.state_cache_gib * 2**30 / dist.get_world_size())
         model.encoder = StateCache(model.encoder, model.reading, task.states, max_bytes)
@@ -52,7 +54,7 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
         engine.load_moments(state, first_step)
         state = None
     with writing(task.checkpoints, stage, _tell(task, events)) as writer:
-        _do_steps(task, engine, read_steps(rows_from(first_step)), first_step, events, writer)
+        _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
         if events and isinstance(model.encoder, StateCache):
             counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
             events.write(_event(task, message=f"worker 0: {counts}"))
@@ -106,22 +108,24 @@ def train_step(
 
 
 def _do_steps(
-    task: StageTask, engine: DeepSpeedEngine, steps: PlannedSteps, first_step: int, events: EventWriter | None,
-    writer: CheckpointWriter | None,
+    task: StageTask, engine: DeepSpeedEngine, meter: StepMeter, steps: PlannedSteps, first_step: int,
+    events: EventWriter | None, writer: CheckpointWriter | None,
 ) -> None:  # fmt: skip
     stage = task.config.stage(task.stage)
     expected = first_step
     began = time.monotonic()
-    for step, micro_batches in steps:
+    for step, micro_batches in meter.watch(steps):
         assert step == expected, f"the plan's step {expected} was to come, {step} came"
         expected += 1
         rate = learning_rate(step, num_steps=task.num_steps, peak=stage.learning_rate, warmup_ratio=stage.warmup_ratio)
         torch.manual_seed(_step_seed(task.config.seed, step, dist.get_rank()))
         numbers = train_step(task, engine, micro_batches, rate)
+        gathered = meter.gather()
         if events:
             now = time.monotonic()
             seconds, began = now - began, now
-            events.write(_event(task, step + 1, learning_rate=rate, seconds=seconds, time=time.time(), **numbers))
+            cost = step_numbers(gathered, seconds)
+            events.write(_event(task, step + 1, learning_rate=rate, seconds=seconds, **numbers, **cost))
         if (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
             _checkpoint(task, engine, step + 1, writer)
     assert expected == task.num_steps, f"the dataset ended at step {expected} of {task.num_steps}"
@@ -153,7 +157,7 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
         for problem in found.problems:
             events.write(_event(task, message=f"checkpoint set aside: {problem}"))
         where = f"from {found.folder.name}, the newest good checkpoint" if found.folder else "from the beginning"
-        events.write(_event(task, message=f"training {where}"))
+        events.write(_event(task, message=f"training {where}", num_workers=dist.get_world_size()))
         choice = [str(found.folder) if found.folder else None]
     dist.broadcast_object_list(choice, src=0, device=device)
     if choice[0] is None:

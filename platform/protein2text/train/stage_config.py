@@ -69,6 +69,9 @@ class ScalingConfig(Config):
     placement_strategy: Literal["PACK", "SPREAD"] = "PACK"
     """``PACK`` puts workers on as few nodes as can be, since gradients go faster between the GPUs of one node than over
     the network; ``SPREAD`` deals them out, where each needs the memory, disk or network of a node to itself."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """Most that a worker's device can do, dense bfloat16 TFLOP/s, which model FLOP utilization is measured against; by
+    default what the datasheet of a known GPU says. Where neither is known, utilization is not measured."""
     max_restarts: int = Field(default=3, ge=0)
     """Times a run restarts from its newest good checkpoint after losing a worker."""
 
