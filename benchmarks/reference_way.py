@@ -6,6 +6,7 @@ and latents and pools one protein; the decoder generates for one prompt. Same we
 Legend: R residues and end, E encoder width, K latents, T prompt tokens, D decoder width.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -44,7 +45,7 @@ class ReferenceWay:
         """Projected latents of one protein, ``(K, D)``."""
         inputs = self.tokenizer([sequence], return_tensors="pt", padding=True)
         states = self.encoder(**inputs, output_hidden_states=True).hidden_states[self.layer][0, 1:]
-        pooled_KE = self._resample(states)
+        pooled_KE = resample(self.bridge, states, depth=self.depth, num_heads=self.num_heads)
         hidden = F.gelu(self._linear(pooled_KE, "mm_projector.0"))
         return self._linear(hidden, "mm_projector.2")
 
@@ -65,29 +66,40 @@ class ReferenceWay:
         )  # fmt: skip
         return str(self.model.tokenizer.decode(answer, skip_special_tokens=True)).strip()
 
-    def _resample(self, states_RE: Tensor) -> Tensor:
-        """Perceiver resampler (Flamingo, arXiv:2204.14198) on one protein, keys and values joined in memory."""
-        media_RE = states_RE + self.bridge["mm_resampler.media_pos_emb"][0, 0]
-        latents_KE = self.bridge["mm_resampler.latents"]
-        for layer in range(self.depth):
-            name = f"mm_resampler.layers.{layer}"
-            media = self._norm(media_RE, f"{name}.0.norm_media")
-            normed = self._norm(latents_KE, f"{name}.0.norm_latents")
-            queries = self._heads(self._linear(normed, f"{name}.0.to_q"))
-            joined = self._linear(torch.cat([media, normed]), f"{name}.0.to_kv")
-            keys, values = (self._heads(part) for part in joined.chunk(2, dim=-1))
-            scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(1, 2)
-            attended = (scores.softmax(-1) @ values).transpose(0, 1).flatten(1)
-            latents_KE = latents_KE + self._linear(attended, f"{name}.0.to_out")
-            hidden = F.gelu(self._linear(self._norm(latents_KE, f"{name}.1.0"), f"{name}.1.1"))
-            latents_KE = latents_KE + self._linear(hidden, f"{name}.1.3")
-        return self._norm(latents_KE, "mm_resampler.norm")
-
-    def _heads(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
-
-    def _norm(self, rows: Tensor, name: str) -> Tensor:
-        return F.layer_norm(rows, rows.shape[-1:], self.bridge[f"{name}.weight"], self.bridge[f"{name}.bias"])
-
     def _linear(self, rows: Tensor, name: str) -> Tensor:
-        return F.linear(rows, self.bridge[f"{name}.weight"], self.bridge.get(f"{name}.bias"))
+        return linear(self.bridge, rows, name)
+
+
+def resample(weights: Mapping[str, Tensor], states_RE: Tensor, *, depth: int, num_heads: int) -> Tensor:
+    """Perceiver resampler (Flamingo, arXiv:2204.14198) on one protein, keys and values joined in memory, ``(K, E)``.
+
+    Args:
+        weights: by published name.
+    """
+    media_RE = states_RE + weights["mm_resampler.media_pos_emb"][0, 0]
+    latents_KE = weights["mm_resampler.latents"]
+    for layer in range(depth):
+        name = f"mm_resampler.layers.{layer}"
+        media = norm(weights, media_RE, f"{name}.0.norm_media")
+        normed = norm(weights, latents_KE, f"{name}.0.norm_latents")
+        joined = linear(weights, torch.cat([media, normed]), f"{name}.0.to_kv")
+        queries, keys, values = (
+            rows.unflatten(-1, (num_heads, -1)).transpose(0, 1)
+            for rows in (linear(weights, normed, f"{name}.0.to_q"), *joined.chunk(2, dim=-1))
+        )
+        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(1, 2)
+        attended = (scores.softmax(-1) @ values).transpose(0, 1).flatten(1)
+        latents_KE = latents_KE + linear(weights, attended, f"{name}.0.to_out")
+        hidden = F.gelu(linear(weights, norm(weights, latents_KE, f"{name}.1.0"), f"{name}.1.1"))
+        latents_KE = latents_KE + linear(weights, hidden, f"{name}.1.3")
+    return norm(weights, latents_KE, "mm_resampler.norm")
+
+
+def norm(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
+    """A layer norm by its name."""
+    return F.layer_norm(rows, rows.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def linear(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
+    """A linear layer by its name, with the bias that it may have."""
+    return F.linear(rows, weights[f"{name}.weight"], weights.get(f"{name}.bias"))

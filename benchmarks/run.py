@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from reference_way import resample
 from rows import ORIGIN, ROOT, append, origin
 
 from protein2text.memory import peak_bytes
+from protein2text.models.batches import pack_proteins
+from protein2text.models.bridge import Resampler
+from protein2text.models.model_config import BridgeConfig
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
 COLUMNS = ("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes", *ORIGIN)
@@ -35,11 +39,12 @@ class Case:
     shape: str
     provider: str
     make: Callable[[torch.device], Step]
+    area: str = "kernels"
 
     @property
     def tests(self) -> Path:
         """The tests that must pass before this is timed."""
-        return ROOT / "tests" / "kernels" / f"test_{self.op}.py"
+        return ROOT / "tests" / self.area / f"test_{self.op}.py"
 
 
 def cross_attention(lengths: list[int], latents: int, heads: int, channels: int) -> Case:
@@ -64,9 +69,37 @@ def cross_attention(lengths: list[int], latents: int, heads: int, channels: int)
     return Case("ragged_cross_attention", shape, "naive", make)
 
 
+def resampler(lengths: list[int], config: BridgeConfig, width: int, *, plain: bool) -> Case:
+    """The whole resampler over states of proteins of the given lengths; ``plain`` as the published loop has it."""
+
+    def make(device: torch.device) -> Step:
+        torch.manual_seed(0)
+        module = Resampler(width, config).to(device)
+        proteins = pack_proteins(["A" * length for length in lengths]).to(device)
+        states_SE = torch.randn(sum(proteins.state_lengths), width, device=device)
+        weights = {f"mm_resampler.{name}": parameter for name, parameter in module.named_parameters()}
+        upstream_BKE = torch.randn(len(lengths), config.num_latents, width, device=device)
+        sizes = {"depth": config.depth, "num_heads": config.num_heads}
+
+        def step() -> None:
+            if plain:
+                each = [resample(weights, states, **sizes) for states in states_SE.split(list(proteins.state_lengths))]
+            pooled = torch.stack(each) if plain else module(states_SE, proteins)
+            torch.autograd.grad(pooled, list(weights.values()), upstream_BKE)
+
+        return step
+
+    shape = f"B={len(lengths)} S={sum(lengths) + len(lengths)} K={config.num_latents} depth={config.depth} E={width}"
+    return Case("bridge", shape, "published loop" if plain else "packed and folded", make, area="models")
+
+
+PUBLISHED = BridgeConfig(num_latents=128, depth=2, num_heads=8, head_dim=64, feed_forward_multiple=2)
+SWISSPROT_LIKE = [1022, 700, 512, 431, 350, 290, 181, 64]
 CASES = (
     cross_attention([90 + 7 * number for number in range(16)], latents=16, heads=4, channels=24),
-    cross_attention([1022, 700, 512, 431, 350, 290, 181, 64], latents=128, heads=8, channels=64),
+    cross_attention(SWISSPROT_LIKE, latents=128, heads=8, channels=64),
+    resampler(SWISSPROT_LIKE, PUBLISHED, 1280, plain=False),
+    resampler(SWISSPROT_LIKE, PUBLISHED, 1280, plain=True),
 )
 """The tiny preset's shape, and the published one over lengths such as reviewed proteins have."""
 

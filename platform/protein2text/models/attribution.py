@@ -117,23 +117,21 @@ def resampler_attention(resampler: Resampler, states_SE: Tensor, proteins: Prote
         ``(layers, H, K, S + K)``, each row adding up to 1.
     """
     assert len(proteins.lengths) == 1, "rows of several proteins have different lengths"
-    media_SE = states_SE.to(resampler.latents.dtype) + resampler.media_pos_emb[0, 0]
     latents_1KE = resampler.latents[None]
     weights = []
-    for layer in resampler.layers:
+    for layer, keys_values_SF in zip(resampler.layers, resampler.keys_values(states_SE), strict=True):
         attention, feed_forward = cast(nn.ModuleList, layer)
-        weights.append(_attention_weights(cast(CrossAttention, attention), media_SE, latents_1KE[0]))
-        latents_1KE = latents_1KE + attention(media_SE, latents_1KE, proteins)
+        weights.append(_attention_weights(cast(CrossAttention, attention), keys_values_SF, latents_1KE[0]))
+        latents_1KE = latents_1KE + attention(keys_values_SF, latents_1KE, proteins)
         latents_1KE = latents_1KE + feed_forward(latents_1KE)
     return torch.stack(weights)
 
 
-def _attention_weights(attention: CrossAttention, media_SE: Tensor, latents_KE: Tensor) -> Tensor:
+def _attention_weights(attention: CrossAttention, keys_values_SF: Tensor, latents_KE: Tensor) -> Tensor:
     """One layer's softmax, ``(H, K, S + K)``: residue states first, then latents."""
     normed_KE = attention.norm_latents(latents_KE)
     heads = (attention.num_heads, attention.head_dim)
-    keyed_NE = torch.cat((attention.norm_media(media_SE), normed_KE))
-    keys_NHC = attention.to_kv(keyed_NE).unflatten(-1, (2, *heads))[:, 0]
+    keys_NHC = torch.cat((keys_values_SF, attention.to_kv(normed_KE))).view(-1, 2, *heads)[:, 0]
     queries_KHC = attention.to_q(normed_KE).unflatten(-1, heads)
     scores_HKN = torch.einsum("khc,nhc->hkn", queries_KHC, keys_NHC) * attention.head_dim**-0.5
     weights_HKN: Tensor = scores_HKN.to(torch.promote_types(scores_HKN.dtype, torch.float32)).softmax(-1)

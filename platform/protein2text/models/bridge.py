@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from protein2text.models.attention import packed_cross_attention
 from protein2text.models.batches import ProteinBatch, TextBatch
 from protein2text.models.model_config import BridgeConfig
+from protein2text_kernels.media_keys_values import Layer, media_keys_values
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
 
@@ -77,15 +78,24 @@ class CrossAttention(nn.Module):
         self.to_kv = nn.Linear(width, 2 * num_heads * head_dim, bias=False)
         self.to_out = nn.Linear(num_heads * head_dim, width, bias=False)
 
-    def forward(self, states_SE: Tensor, latents_BKE: Tensor, proteins: ProteinBatch) -> Tensor:
-        """What the latents gather, ``(B, K, E)``."""
-        normed_BKE = self.norm_latents(latents_BKE)
+    def forward(self, keys_values_SF: Tensor, latents_BKE: Tensor, proteins: ProteinBatch) -> Tensor:
+        """What the latents gather, ``(B, K, E)``.
+
+        Args:
+            keys_values_SF: of the residues, `Resampler.keys_values`.
+            latents_BKE: or ``(1, K, E)`` where they are the same for every protein, and are then projected once.
+            proteins: the batch.
+        """
         heads = (self.num_heads, self.head_dim)
-        queries = self.to_q(normed_BKE).unflatten(-1, heads)
-        latent_keys, latent_values = self.to_kv(normed_BKE).unflatten(-1, (2, *heads)).unbind(2)
-        residue_keys, residue_values = self.to_kv(self.norm_media(states_SE)).unflatten(-1, (2, *heads)).unbind(1)
+        normed_BKE = self.norm_latents(latents_BKE)
+        keys_values_BKF = self.to_kv(normed_BKE)
+        queries_BKHC = self.to_q(normed_BKE).unflatten(-1, heads)
+        latent_keys, latent_values = keys_values_BKF.unflatten(-1, (2, *heads)).unbind(2)
+        residue_keys, residue_values = keys_values_SF.view(-1, 2, *heads).unbind(1)
+        per_protein = (len(proteins.lengths), -1, -1, -1)
         gathered = self.attend(
-            queries, latent_keys, latent_values, residue_keys, residue_values,
+            queries_BKHC.expand(per_protein), latent_keys.expand(per_protein), latent_values.expand(per_protein),
+            residue_keys, residue_values,
             cu_seqlens_B1=proteins.state_cu_seqlens_B1, lengths=proteins.state_lengths, scale=self.head_dim**-0.5,
         )  # fmt: skip
         attended: Tensor = self.to_out(gathered.flatten(2))
@@ -97,6 +107,7 @@ class Resampler(nn.Module):
 
     def __init__(self, width: int, config: BridgeConfig) -> None:
         super().__init__()
+        self.read_media = media_keys_values
         self.latents = nn.Parameter(torch.randn(config.num_latents, width))
         self.media_pos_emb = nn.Parameter(torch.randn(1, 1, width))
         self.layers = nn.ModuleList(
@@ -118,14 +129,19 @@ class Resampler(nn.Module):
         Returns:
             ``(B, K, E)`` in the parameters' dtype.
         """
-        media_SE = states_SE.to(self.latents.dtype) + self.media_pos_emb[0, 0]
-        latents_BKE = self.latents.expand(len(proteins.lengths), -1, -1)
-        for layer in self.layers:
+        latents_BKE = self.latents[None]
+        for layer, keys_values_SF in zip(self.layers, self.keys_values(states_SE), strict=True):
             attention, feed_forward = cast(nn.ModuleList, layer)
-            latents_BKE = latents_BKE + attention(media_SE, latents_BKE, proteins)
+            latents_BKE = latents_BKE + attention(keys_values_SF, latents_BKE, proteins)
             latents_BKE = latents_BKE + feed_forward(latents_BKE)
         normed: Tensor = self.norm(latents_BKE)
         return normed
+
+    def keys_values(self, states_SE: Tensor) -> tuple[Tensor, ...]:
+        """Keys and values of the residues for each layer, ``(S, F)`` each; keys of all heads first."""
+        attentions = [cast(CrossAttention, cast(nn.ModuleList, layer)[0]) for layer in self.layers]
+        parts = [Layer(each.norm_media.weight, each.norm_media.bias, each.to_kv.weight) for each in attentions]
+        return self.read_media(states_SE, self.media_pos_emb[0, 0], parts, eps=attentions[0].norm_media.eps)
 
 
 class QuestionAttention(nn.Module):

@@ -19,7 +19,7 @@ from protein2text.models import reference_arithmetic
 from protein2text.models.asking import TextAnswer, answer_questions, describe, residues_of
 from protein2text.models.attribution import Attribution, attribute
 from protein2text.models.batches import Batch, ProteinBatch, TextBatch, pack_proteins, pack_text
-from protein2text.models.bridge import Bridge, CrossAttention
+from protein2text.models.bridge import Bridge, CrossAttention, Resampler
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, encode_prompt, question_messages
 from protein2text.models.compatibility import PUBLISHED_DECODING, encode_published_prompt, published_config
 from protein2text.models.decoder import Decoder
@@ -241,6 +241,8 @@ class ProteinToText(nn.Module):
             self.bridge.bfloat16()
             self.encoder.as_reference = True
             for module in self.bridge.modules():
+                if isinstance(module, Resampler):
+                    module.read_media = reference_arithmetic.media_keys_values
                 if isinstance(module, CrossAttention):
                     module.attend = reference_arithmetic.ragged_cross_attention
 

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from protein2text_kernels.media_keys_values import Layer
 from protein2text_kernels.qkv_rope.naive import split_and_rotate
 
 if TYPE_CHECKING:
@@ -41,6 +43,17 @@ def encoder_layer(
 def _attend(queries_HRC: Tensor, keys_HRC: Tensor, values_HRC: Tensor) -> Tensor:
     blocks = torch.split(queries_HRC, QUERY_BLOCK, dim=1)
     return torch.cat([(block @ keys_HRC.mT).softmax(-1) @ values_HRC for block in blocks], dim=1)
+
+
+def media_keys_values(
+    states_SE: Tensor, position_E: Tensor, layers: Sequence[Layer], *, eps: float
+) -> tuple[Tensor, ...]:
+    """The kernel of this name, layer by layer."""
+    media_SE = states_SE.to(position_E.dtype) + position_E
+    return tuple(
+        F.linear(F.layer_norm(media_SE, media_SE.shape[-1:], layer.weight_E, layer.shift_E, eps), layer.to_kv_FE)
+        for layer in layers
+    )
 
 
 def ragged_cross_attention(
