@@ -133,7 +133,7 @@ def _fit(task: StageTask, feed: Feed) -> None:
             name=task.checkpoints.name,
             storage_path=str(task.folder),
             failure_config=ray.train.FailureConfig(**resolved.failure_config),
-            worker_runtime_env={"env_vars": resolved.worker_environment},
+            worker_runtime_env={"env_vars": resolved.worker_environment},  # type: ignore[call-arg]  # v2 takes it
         ),
     )
     try:
