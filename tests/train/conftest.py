@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -192,7 +193,7 @@ def tokenized(config: RunConfig, stage: Stage) -> pa.Table:
 
 
 def plan_of(config: RunConfig, stage: Stage, rows: pa.Table) -> Plan:
-    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
+    sizes = sorted(tuple(row[field.name] for field in fields(RecordSize)) for row in rows.to_pylist())
     settings = config.stage(stage)
     return Plan(
         records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,

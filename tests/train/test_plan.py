@@ -17,7 +17,7 @@ def plans(draw: st.DrawFn) -> Plan:
     sizes = draw(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 800)), min_size=3, max_size=40))
     epochs = draw(st.integers(1, 4))
     return Plan(
-        records=tuple(RecordSize(f"r{number:03}", *size) for number, size in enumerate(sizes)),
+        records=tuple(RecordSize(f"r{number:03}", *size, 1) for number, size in enumerate(sizes)),
         seed=draw(st.integers(0, 5)),
         epochs=epochs,
         global_batch=draw(st.integers(1, len(sizes) * epochs)),
@@ -87,7 +87,7 @@ def test_the_published_counts_give_the_published_steps(
 
 
 def small_plan(**changes: object) -> Plan:
-    records = tuple(RecordSize(f"r{number}", 10 * number, 100) for number in range(1, 8))
+    records = tuple(RecordSize(f"r{number}", 10 * number, 100, number) for number in range(1, 8))
     settings = {
         "records": records,
         "seed": 0,

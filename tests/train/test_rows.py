@@ -12,7 +12,7 @@ from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.encoders import reading_of
 from protein2text.train import rows as rows_module
-from protein2text.train.plan import Plan, RecordSize
+from protein2text.train.plan import Plan, RecordSize, counted_ids
 from protein2text.train.rows import TokenizeJob, gather, places_of, planned_rows, read_steps, tokenize
 
 
@@ -87,10 +87,11 @@ def test_the_delivered_rows_are_the_plan_at_any_number_of_workers_and_from_any_s
 ) -> None:  # fmt: skip
     monkeypatch.setattr(rows_module, "ROWS_AT_ONCE", 5)
     rows = tokenize(table(records), job(run_config, "alignment"))
-    sizes = sorted((row["record_id"], row["num_tokens"], row["num_residues"]) for row in rows.to_pylist())
+    names = ("record_id", "num_tokens", "num_residues", "num_supervised")
+    sizes = sorted(tuple(row[name] for name in names) for row in rows.to_pylist())
     left_out = sizes.pop()
     plan = Plan(tuple(RecordSize(*size) for size in sizes), 0, 3, 7, 200, 200)
-    sequence_of = {row["record_id"]: row["sequences"] for row in rows.to_pylist() if row["record_id"] != left_out[0]}
+    row_of = {row["record_id"]: row for row in rows.to_pylist() if row["record_id"] != left_out[0]}
     blocks = [rows[start : start + block_rows] for start in range(0, rows.num_rows, block_rows)]
     places = places_of(plan, blocks)
 
@@ -100,13 +101,18 @@ def test_the_delivered_rows_are_the_plan_at_any_number_of_workers_and_from_any_s
 
     for worker in range(num_workers):
         steps = steps_of(worker, 0)
-        assert [step for step, _ in steps] == list(range(plan.num_steps))
-        for step, micro_batches in steps:
+        assert [step for step, *_ in steps] == list(range(plan.num_steps))
+        for step, micro_batches, size in steps:
             planned = plan.step(step, num_workers)[worker]
             assert [batch.counted for batch in micro_batches] == [batch.counted for batch in planned]
             expected = [[plan.records[index].record_id for index in batch.records] for batch in planned]
             assert [batch.record_ids for batch in micro_batches] == expected
             assert [batch.proteins for batch in micro_batches] == [
-                [sequence_of[record_id] for record_id in ids] for ids in expected
+                [row_of[record_id]["sequences"] for record_id in ids] for ids in expected
             ]
+            whole = [row_of[record_id] for record_id in counted_ids(plan, step, num_workers)]
+            batch = pack([Example(row["ids"], row["labels"]) for row in whole], [row["sequences"] for row in whole],
+                         run_config.model.bridge)  # fmt: skip
+            assert (size.num_supervised, size.num_tokens) == (batch.num_supervised, batch.num_tokens)
+            assert size.num_residues == sum(len(sequence) for row in whole for sequence in row["sequences"])
         assert steps_of(worker, 4) == steps[4:]

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from protein2text.train import loop
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.plan import Plan
-from protein2text.train.rows import PlannedMicroBatch, gather, places_of, planned_rows, read_steps
+from protein2text.train.planned import PlannedStep
+from protein2text.train.rows import gather, places_of, planned_rows, read_steps
 from protein2text.train.stage_config import StageConfig
 from protein2text.train.task import StageTask
 
@@ -69,7 +70,7 @@ def engine_steps(settings: dict[str, Any], zero_stage: int, resume_at: int | Non
         micro_batches = micro_batches_of(step)
         for number, (rows, counted) in enumerate(micro_batches):
             engine.backward(engine.forward(rows), weight=counted / 100, last=number == len(micro_batches) - 1)
-        norms.append(engine.step(config.learning_rate * (1 + step % 3)))
+        norms.append(float(engine.step(config.learning_rate * (1 + step % 3))))
     return {"norms": norms, "state": engine.full_state()}
 
 
@@ -87,10 +88,11 @@ def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int |
             if before_stop.num_rows:
                 yield gather(before_stop, places, blocks.__getitem__)
 
-    def noted_steps(tables: Iterable[pa.Table]) -> Iterator[tuple[int, list[PlannedMicroBatch]]]:
-        for step, planned in read_steps(tables):
-            trained[step] = [record_id for batch in planned if batch.counted for record_id in batch.record_ids]
-            yield step, planned
+    def noted_steps(tables: Iterable[pa.Table]) -> Iterator[PlannedStep]:
+        for planned in read_steps(tables):
+            counted = [batch for batch in planned.micro_batches if batch.counted]
+            trained[planned.step] = [record_id for batch in counted for record_id in batch.record_ids]
+            yield planned
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "read_steps", noted_steps)

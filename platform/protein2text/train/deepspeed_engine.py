@@ -79,11 +79,11 @@ class DeepSpeedEngine:
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss_sum * (weight * self._num_workers))
 
-    def step(self, learning_rate: float) -> float:
+    def step(self, learning_rate: float) -> Tensor:
         """Clip, update the weights, clear the gradients.
 
         Returns:
-            Global L2 norm of the gradient before clipping.
+            Global L2 norm of the gradient before clipping, a scalar; DeepSpeed itself waits for the device here.
         """
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -94,7 +94,7 @@ class DeepSpeedEngine:
         else:
             self._engine.step()
             norm = self._engine.get_global_grad_norm()
-        return float(norm)
+        return torch.as_tensor(norm)
 
     def full_state(self) -> dict[str, dict[str, Tensor]]:
         """Float32 ``weights`` and Adam's moments of every trainable parameter by name, whole, on every worker's CPU."""

@@ -72,13 +72,10 @@ def record_sizes(tokenized: ray.data.Dataset, max_length: int) -> tuple[tuple[Re
         ConfigError: no record at all.
         UnusableRecord: an id that stands for two records.
     """
-    columns = ["record_id", "num_tokens", "num_residues"]
+    columns = ["record_id", "num_tokens", "num_residues", "num_supervised"]
     tables = ray.get(tokenized.select_columns(columns).to_arrow_refs())
     sizes = sorted(
-        (row["record_id"], row["num_tokens"], row["num_residues"])
-        for table in tables
-        if table.num_rows
-        for row in table.to_pylist()
+        tuple(row[name] for name in columns) for table in tables if table.num_rows for row in table.to_pylist()
     )
     if not sizes:
         raise ConfigError("training", "data", "no record of this stage is in the training part of the split")

@@ -5,17 +5,17 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from protein2text.data.leak_guard import trained_records
 from protein2text.data.records import corpus_licences
 from protein2text.data.split_folder import load_split
 from protein2text.data.trained_on import write_trained_on
-from protein2text.models.batches import Batch, pack
 from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.models.state_cache import StateCache
@@ -25,11 +25,24 @@ from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.events import Event, EventWriter
 from protein2text.train.meter import StepMeter, step_numbers
-from protein2text.train.rows import PlannedMicroBatch, read_steps
+from protein2text.train.planned import PlannedStep
+from protein2text.train.rows import read_steps
 from protein2text.train.schedule import learning_rate
+from protein2text.train.step import accumulate
 from protein2text.train.task import StageTask
 
-PlannedSteps = Iterable[tuple[int, list[PlannedMicroBatch]]]
+
+class StepNumbers(NamedTuple):
+    """A step's outcome, on the device until it is read."""
+
+    planned: PlannedStep
+    learning_rate: float
+    loss_sum: Tensor
+    """Over the supervised tokens of all workers, nats."""
+    grad_norm: Tensor
+    """Of the whole gradient before clipping."""
+    cost: Tensor
+    """What `StepMeter.gather` gave."""
 
 
 def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], device: torch.device) -> None:
@@ -78,66 +91,73 @@ def build_model(task: StageTask, state: State | None) -> ProteinToText:
     return model
 
 
-def train_step(
-    task: StageTask, engine: DeepSpeedEngine, planned: list[PlannedMicroBatch], rate: float
-) -> dict[str, float]:
+def train_step(task: StageTask, engine: DeepSpeedEngine, planned: PlannedStep, rate: float) -> tuple[Tensor, Tensor]:
     """One optimizer step of the global batch: sum over supervised tokens / supervised tokens of all workers.
 
     Returns:
-        Loss in nats per supervised token, the gradient's norm before clipping, and the batch's size, over all workers.
-
-    Raises:
-        FloatingPointError: the loss is not finite.
+        That sum over all workers, nats, and the gradient's norm before clipping, on the device.
     """
     bf16 = task.config.stage(task.stage).precision == "bf16"
     bridge, reading = task.config.model.bridge, reading_of(task.config.model)
-    batches = [(pack(item.examples, item.proteins, bridge, reading), item.counted) for item in planned]
-    num_supervised, num_tokens, num_residues = _total_size([batch for batch, counted in batches if counted], engine)
-    loss_sum = torch.zeros((), device=engine.device)
-    for number, (batch, counted) in enumerate(batches):
-        with torch.autocast(engine.device.type, torch.bfloat16, enabled=bf16):
-            micro_loss = engine.forward(batch.to(engine.device))
-        engine.backward(micro_loss, weight=counted / num_supervised, last=number == len(batches) - 1)
-        loss_sum += micro_loss.detach() * counted
+    loss_sum = accumulate(engine, planned, bridge, reading, bf16=bf16)
     grad_norm = engine.step(rate)
     dist.all_reduce(loss_sum)
-    loss = loss_sum.item() / num_supervised
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"{task.stage}: loss {loss}; lower the learning rate or use precision fp32")
-    return {"loss": loss, "grad_norm": grad_norm, "tokens": num_tokens, "residues": num_residues}
+    return loss_sum, grad_norm
 
 
 def _do_steps(
-    task: StageTask, engine: DeepSpeedEngine, meter: StepMeter, steps: PlannedSteps, first_step: int,
+    task: StageTask, engine: DeepSpeedEngine, meter: StepMeter, steps: Iterable[PlannedStep], first_step: int,
     events: EventWriter | None, writer: CheckpointWriter | None,
 ) -> None:  # fmt: skip
     stage = task.config.stage(task.stage)
     expected = first_step
-    began = time.monotonic()
-    for step, micro_batches in meter.watch(steps):
+    tell = _Teller(task, events)
+    for planned in meter.watch(steps):
+        step = planned.step
         assert step == expected, f"the plan's step {expected} was to come, {step} came"
         expected += 1
         rate = learning_rate(step, num_steps=task.num_steps, peak=stage.learning_rate, warmup_ratio=stage.warmup_ratio)
         torch.manual_seed(_step_seed(task.config.seed, step, dist.get_rank()))
-        numbers = train_step(task, engine, micro_batches, rate)
-        gathered = meter.gather()
-        if events:
-            now = time.monotonic()
-            seconds, began = now - began, now
-            cost = step_numbers(gathered, seconds)
-            events.write(_event(task, step + 1, learning_rate=rate, seconds=seconds, **numbers, **cost))
+        tell.after(StepNumbers(planned, rate, *train_step(task, engine, planned, rate), meter.gather()))
         if (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
+            tell.rest()
             _checkpoint(task, engine, step + 1, writer)
+    tell.rest()
     assert expected == task.num_steps, f"the dataset ended at step {expected} of {task.num_steps}"
 
 
-def _total_size(batches: list[Batch], engine: DeepSpeedEngine) -> list[int]:
-    """Supervised tokens, decoder positions and residues of the global batch."""
-    sizes = [(batch.num_supervised, batch.num_tokens, batch.num_residues) for batch in batches]
-    total = torch.tensor(sizes, dtype=torch.int64, device=engine.device).reshape(-1, 3).sum(0)
-    dist.all_reduce(total)
-    counts: list[int] = total.tolist()
-    return counts
+class _Teller:
+    """Reads a step's numbers when the next one is on its way, so that the device is not waited for in between."""
+
+    def __init__(self, task: StageTask, events: EventWriter | None) -> None:
+        self._task, self._events, self._began = task, events, time.monotonic()
+        self._unread: StepNumbers | None = None
+
+    def after(self, numbers: StepNumbers) -> None:
+        """Tell of the step before this one.
+
+        Raises:
+            FloatingPointError: its loss is not finite.
+        """
+        self.rest()
+        self._unread = numbers
+
+    def rest(self) -> None:
+        """Tell of the last step; before a checkpoint, which is not to keep what a loss that is not finite made."""
+        if self._unread is None:
+            return
+        (planned, rate, loss_sum, grad_norm, cost), self._unread = self._unread, None
+        size = planned.size
+        loss = float(loss_sum) / size.num_supervised
+        if not math.isfinite(loss):
+            stage = self._task.stage
+            raise FloatingPointError(f"{stage}: loss {loss}; lower the learning rate or use precision fp32")
+        if self._events:
+            now = time.monotonic()
+            seconds, self._began = now - self._began, now
+            event = _event(self._task, planned.step + 1, loss=loss, grad_norm=float(grad_norm), learning_rate=rate)
+            event |= {"tokens": size.num_tokens, "residues": size.num_residues, "seconds": seconds}
+            self._events.write(event | step_numbers(cost, seconds))
 
 
 def _step_seed(seed: int, step: int, worker: int) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 from protein2text.errors import ConfigError
 
@@ -27,10 +28,21 @@ class RecordSize:
     num_tokens: int
     """Decoder positions, the proteins' rows included."""
     num_residues: int
+    num_supervised: int
+    """Tokens that the loss is taken over."""
 
     @property
     def cost(self) -> int:
         return self.num_tokens + self.num_residues
+
+
+class StepSize(NamedTuple):
+    """What the global batch of a step holds over all workers, fillers apart; known before training."""
+
+    num_supervised: int
+    num_tokens: int
+    """Decoder positions, the proteins' rows included."""
+    num_residues: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,11 @@ class Plan:
         workers = [self._fill(share) for share in self._deal(longest_first, num_workers)]
         most = max(len(micro_batches) for micro_batches in workers)
         return [micro_batches + [filler] * (most - len(micro_batches)) for micro_batches in workers]
+
+    def step_size(self, step: int) -> StepSize:
+        """Sums over the step's records, the same for any number of workers."""
+        records = [self.records[index] for index in self.step_records(step)]
+        return StepSize(*(sum(getattr(record, name) for record in records) for name in StepSize._fields))
 
     def worker(self, worker: int, num_workers: int, *, first_step: int = 0) -> Iterator[tuple[int, int, MicroBatch]]:
         """``(step, micro_batch, records)`` for one worker of so many, in the order of work."""

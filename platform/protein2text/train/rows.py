@@ -6,7 +6,8 @@ Plain functions on Arrow tables; ``feed`` runs the first in Ray Data and gives t
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 
 from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
-from protein2text.models.chat import Example, Message, Tokenizer, description_messages, encode_example
+from protein2text.models.chat import IGNORED, Example, Message, Tokenizer, description_messages, encode_example
 from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import BridgeConfig
 from protein2text.models.tokenizer import load_tokenizer
-from protein2text.train.plan import Plan
+from protein2text.train.plan import Plan, StepSize
+from protein2text.train.planned import PlannedMicroBatch, PlannedStep
 from protein2text.train.stage_config import Stage
 
 TOKENIZED = pa.schema(
@@ -31,9 +33,13 @@ TOKENIZED = pa.schema(
         ("sequences", pa.list_(pa.string())),
         ("num_tokens", pa.int64()),
         ("num_residues", pa.int64()),
+        ("num_supervised", pa.int64()),
     ]
 )
 """A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
+
+PLACE = ("step", "micro_batch", "counted")
+"""Columns of a planned row that say where it belongs; those of `StepSize` follow, equal in all rows of a step."""
 
 ROWS_AT_ONCE = 1024
 """Rows that a worker gathers, and holds, ahead of its steps."""
@@ -48,16 +54,6 @@ class TokenizeJob:
     bridge: BridgeConfig
     split: str | None
     reading: Reading
-
-
-@dataclass(frozen=True)
-class PlannedMicroBatch:
-    """What a worker packs and runs at once."""
-
-    record_ids: list[str]
-    examples: list[Example]
-    proteins: list[list[str]]
-    counted: bool
 
 
 def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
@@ -90,7 +86,8 @@ def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
                 "Write <protein_sequence> once per protein in the user's turn.",
             )
         num_tokens = job.bridge.num_positions(len(example.ids), sequences)
-        values = (record["record_id"], example.ids, example.labels, sequences, num_tokens, sum(map(len, sequences)))
+        counts = (num_tokens, sum(map(len, sequences)), sum(label != IGNORED for label in example.labels))
+        values = (record["record_id"], example.ids, example.labels, sequences, *counts)
         rows.append(dict(zip(TOKENIZED.names, values, strict=True)))
     return pa.Table.from_pylist(rows, schema=TOKENIZED)
 
@@ -105,14 +102,15 @@ def stage_messages(record: dict[str, Any], stage: Stage) -> list[Message] | None
 
 def planned_rows(plan: Plan, worker: int, num_workers: int, first_step: int) -> Iterator[pa.Table]:
     """One worker's rows in the order of work, ``ROWS_AT_ONCE`` at a time: which of ``plan.records``, in which step."""
+    size_of = lru_cache(maxsize=1)(plan.step_size)
     rows = (
-        (record, step, number, micro_batch.counted)
+        (record, step, number, micro_batch.counted, *size_of(step))
         for step, number, micro_batch in plan.worker(worker, num_workers, first_step=first_step)
         for record in micro_batch.records
     )
     while part := list(islice(rows, ROWS_AT_ONCE)):
         columns = [pa.array(column) for column in zip(*part, strict=True)]
-        yield pa.table(columns, names=["record", "step", "micro_batch", "counted"])
+        yield pa.table(columns, names=["record", *PLACE, *StepSize._fields])
 
 
 def places_of(plan: Plan, blocks: Iterable[pa.Table]) -> NDArray[np.int64]:
@@ -134,28 +132,18 @@ def gather(planned: pa.Table, places: NDArray[np.int64], block: Callable[[int], 
     parts = [block(number).take(rows[blocks == number]) for number in np.unique(blocks)]
     lie_at = np.argsort(np.argsort(blocks, kind="stable"))
     gathered = pa.concat_tables(parts).take(lie_at).select(["record_id", "ids", "labels", "sequences"])
-    for name in ("step", "micro_batch", "counted"):
+    for name in (*PLACE, *StepSize._fields):
         gathered = gathered.append_column(name, planned[name])
     return gathered
 
 
-def read_steps(tables: Iterable[pa.Table]) -> Iterator[tuple[int, list[PlannedMicroBatch]]]:
+def read_steps(tables: Iterable[pa.Table]) -> Iterator[PlannedStep]:
     """A worker's steps, each with its micro-batches in order, from its gathered rows in order."""
-    current = (-1, -1)
-    members: list[dict[str, Any]] = []
-    micro_batches: list[PlannedMicroBatch] = []
-    for row in (row for table in tables for row in table.to_pylist()):
-        place = (row["step"], row["micro_batch"])
-        if place != current and members:
-            micro_batches.append(_micro_batch(members))
-            members = []
-        if place[0] != current[0] and micro_batches:
-            yield current[0], micro_batches
-            micro_batches = []
-        current = place
-        members.append(row)
-    if members:
-        yield current[0], [*micro_batches, _micro_batch(members)]
+    rows = (row for table in tables for row in table.to_pylist())
+    for step, part in groupby(rows, key=itemgetter("step")):
+        members = list(part)
+        micro_batches = [_micro_batch(list(some)) for _, some in groupby(members, key=itemgetter("micro_batch"))]
+        yield PlannedStep(step, micro_batches, StepSize(*(members[0][name] for name in StepSize._fields)))
 
 
 def _micro_batch(members: Sequence[dict[str, Any]]) -> PlannedMicroBatch:
