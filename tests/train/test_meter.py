@@ -61,7 +61,7 @@ def test_what_events_tell_of_a_step_is_what_the_plan_holds(
         assert event["tokens"] + event["residues"] == counts["rows"]
         assert event["padding_ratio"] == pytest.approx(counts["filler"] / (counts["rows"] + counts["filler"]))
         assert event["padding_avoided"] == pytest.approx(1 - counts["rows"] / counts["padded"])
-        assert 0 <= event["data_wait_s"] <= event["seconds"]
+        assert event["data_wait_s"] >= 0
         assert event["peak_memory_bytes"] > 50e6
         assert event["mfu"] == pytest.approx(event["flops"] / (event["seconds"] * 2 * 0.5e12))
         if state_cache_gib and number >= 4:  # 20 records, 5 a step: each protein has come
@@ -70,7 +70,8 @@ def test_what_events_tell_of_a_step_is_what_the_plan_holds(
             assert event["flops"] == counts["flops"]
     assert any(counts["filler"] for counts in expected), "a plan without a filler would leave that share untested"
     if state_cache_gib:
-        assert sum(event["flops"] for event in events[:4]) == sum(counts["flops"] for counts in expected[:4])
+        first_pass, counted = (sum(item["flops"] for item in items[:4]) for items in (events, expected))
+        assert 0.9 * counted < first_pass <= counted  # a filler may have read a protein before its own turn
 
 
 def test_the_slowest_worker_and_the_largest_speak_for_all() -> None:

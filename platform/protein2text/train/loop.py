@@ -131,7 +131,7 @@ class _Teller:
 
     def __init__(self, task: StageTask, events: EventWriter | None) -> None:
         self._task, self._events, self._began = task, events, time.monotonic()
-        self._unread: StepNumbers | None = None
+        self._unread: tuple[StepNumbers, float] | None = None
 
     def after(self, numbers: StepNumbers) -> None:
         """Tell of the step before this one.
@@ -139,22 +139,22 @@ class _Teller:
         Raises:
             FloatingPointError: its loss is not finite.
         """
+        now = time.monotonic()
+        seconds, self._began = now - self._began, now
         self.rest()
-        self._unread = numbers
+        self._unread = numbers, seconds
 
     def rest(self) -> None:
         """Tell of the last step; before a checkpoint, which is not to keep what a loss that is not finite made."""
         if self._unread is None:
             return
-        (planned, rate, loss_sum, grad_norm, cost), self._unread = self._unread, None
+        ((planned, rate, loss_sum, grad_norm, cost), seconds), self._unread = self._unread, None
         size = planned.size
         loss = float(loss_sum) / size.num_supervised
         if not math.isfinite(loss):
             stage = self._task.stage
             raise FloatingPointError(f"{stage}: loss {loss}; lower the learning rate or use precision fp32")
         if self._events:
-            now = time.monotonic()
-            seconds, self._began = now - self._began, now
             event = _event(self._task, planned.step + 1, loss=loss, grad_norm=float(grad_norm), learning_rate=rate)
             event |= {"tokens": size.num_tokens, "residues": size.num_residues, "seconds": seconds}
             self._events.write(event | step_numbers(cost, seconds))
