@@ -11,7 +11,7 @@ from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.model_config import ModelConfig
-from protein2text.train.stage_config import ScalingConfig, Stage, StageConfig
+from protein2text.train.stage_config import CheckpointStoreConfig, ScalingConfig, Stage, StageConfig
 
 RUN_VERSION = 1
 PRESETS = Path(__file__).with_name("presets")
@@ -50,6 +50,7 @@ class RunConfig(Config):
     alignment: StageConfig
     instruction: StageConfig
     scaling: ScalingConfig = ScalingConfig()
+    checkpoint_store: CheckpointStoreConfig = CheckpointStoreConfig()
     tracking: TrackingConfig = TrackingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -186,6 +187,9 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
             **model,
             **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model},
         }
+    store = values.get("checkpoint_store")
+    if isinstance(store, dict) and isinstance(store.get("url"), str) and "://" not in store["url"]:
+        values["checkpoint_store"] = {**store, "url": _absolute(store["url"])}
     tracking = values.get("tracking", {})
     if isinstance(tracking, dict):
         uri = tracking.get("uri", TrackingConfig.model_fields["uri"].default)

@@ -15,10 +15,14 @@ from safetensors.torch import load_file, save_file
 from protein2text.errors import CorruptCheckpoint, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
 from protein2text.train import checkpoints
-from protein2text.train.checkpoint_writer import CheckpointWriter, writing
+from protein2text.train.checkpoint_writer import CheckpointWriter
 from protein2text.train.stage_config import StageConfig
 
 CONFIG = StageConfig(epochs=1, global_batch=1, learning_rate=1, keep_checkpoints=2, keep_best=1)
+
+
+def say_nothing(message: str, **values: Any) -> None:
+    pass
 
 
 def state_of(step: int) -> checkpoints.State:
@@ -241,23 +245,23 @@ def test_the_writer_has_one_checkpoint_in_flight_and_waits_for_the_last(
         return save_now(folder, step, *arguments)
 
     monkeypatch.setattr(checkpoints, "save", slow_save)
-    with writing(tmp_path, CONFIG, lambda message: None) as writer:
-        assert writer is not None
-        writer.write(1, state_of(1), {})  # returns, though nothing is written yet
-        second = threading.Thread(target=writer.write, args=(2, state_of(2), {}))
-        second.start()
-        second.join(0.2)
-        assert second.is_alive(), "the second waits for the first"
-        assert (begun, names(tmp_path)) == ([1], [])
-        gate.set()
-        second.join()
+    writer = CheckpointWriter(tmp_path, CONFIG, say_nothing, None)
+    writer.write(1, state_of(1), {})  # returns, though nothing is written yet
+    second = threading.Thread(target=writer.write, args=(2, state_of(2), {}))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive(), "the second waits for the first"
+    assert (begun, names(tmp_path)) == ([1], [])
+    gate.set()
+    second.join()
+    writer.finish()
     assert (begun, names(tmp_path)) == ([1, 2], ["step-00000001", "step-00000002"])
 
 
 def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_the_end(tmp_path: Path) -> None:
     blocked = tmp_path / "checkpoints"
     blocked.write_text("a file where a folder should be")
-    writer = CheckpointWriter(blocked, CONFIG, lambda message: None)
+    writer = CheckpointWriter(blocked, CONFIG, say_nothing, None)
     writer.write(1, state_of(1), {})
     with pytest.raises(OSError, match="checkpoints"):
         writer.write(2, state_of(2), {})
@@ -269,9 +273,9 @@ def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_t
 def test_the_writer_says_which_orphans_it_deleted(folder: Path) -> None:
     (folder / ".partial-00000015").mkdir()
     said: list[str] = []
-    with writing(folder, CONFIG, said.append) as writer:
-        assert writer is not None
-        writer.write(30, state_of(30), {"validation_loss": None})
+    writer = CheckpointWriter(folder, CONFIG, lambda message, **values: said.append(message), None)
+    writer.write(30, state_of(30), {"validation_loss": None})
+    writer.finish()
     assert said == ["deleted, since no finished checkpoint needs them: .partial-00000015"]
     assert names(folder) == ["step-00000020", "step-00000030"]
     trainer = json.loads((folder / "step-00000030" / "trainer.json").read_text())

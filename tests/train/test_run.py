@@ -73,7 +73,9 @@ def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_wo
     """
     leaking = {"test_sets": [leaking_fasta(run_values)], "allow_leak": True}
     values = run_values | {"alignment": run_values["alignment"] | {"epochs": 10}, "data": run_values["data"] | leaking}
-    config = RunConfig.parse(values | {"scaling": run_values["scaling"] | {"max_restarts": 1}})
+    store = Path(run_values["output"]).parent / "store"
+    changes = {"scaling": run_values["scaling"] | {"max_restarts": 1}, "checkpoint_store": {"url": str(store)}}
+    config = RunConfig.parse(values | changes)
     killer = Killer([18])
     alignment = train_stage(config, "alignment", on_event=killer)
     instruction = train_stage(config, "instruction")
@@ -87,6 +89,8 @@ def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_wo
     assert losses(config.folder / "alignment") == losses(calm.folder)
     for result in (alignment, instruction):
         verify_manifest(Path(result.model_dir))
+        last = f"{Path(result.model_dir).parent.name}/step-{result.steps:08}"
+        assert verify_manifest(store / "small" / last), "the last checkpoint is in the store when training is done"
         folder = Path(result.model_dir).parent
         assert (folder / "loss.png").is_file()
         client = registry.connect(config.tracking.uri)

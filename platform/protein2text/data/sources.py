@@ -48,7 +48,7 @@ def expand(sources: list[str]) -> list[str]:
     """
     files: list[str] = []
     for source in sources:
-        found = _remote_files(source) if _is_remote(source) else _local_files(source)
+        found = _remote_files(source) if is_remote(source) else _local_files(source)
         if not found:
             purpose = "a source of proteins"
             raise MissingFile(source, purpose, "Name a UniProt table, JSON, flat file, XML, FASTA or QA JSON file.")
@@ -90,9 +90,9 @@ def fingerprint(path: str) -> dict[str, Any]:
 def origin(path: str) -> dict[str, Any]:
     """Release, query and licence of a downloaded table, from the file beside it; empty for other files."""
     beside = path + ORIGIN_SUFFIX
-    if _is_remote(path):
+    if is_remote(path):
         with _reaching(path):
-            store, name = _store(beside)
+            store, name = store_of(beside)
             return dict(json.loads(store.cat_file(name))) if store.exists(name) else {}
     return dict(json.loads(Path(beside).read_text(encoding="utf-8"))) if Path(beside).is_file() else {}
 
@@ -183,9 +183,9 @@ def _blocks(path: str, size: int) -> Iterator[bytes]:
 
 
 def _open(path: str) -> BinaryIO:
-    if not _is_remote(path):
+    if not is_remote(path):
         return open(path, "rb")
-    store, name = _store(path)
+    store, name = store_of(path)
     return cast(BinaryIO, store.open(name, "rb"))
 
 
@@ -197,26 +197,32 @@ def _reaching(path: str) -> Iterator[None]:
     except (ProteinToTextError, DamagedSource):
         raise
     except OSError as error:
-        if _is_remote(path):
-            raise _unreachable(path, error) from error
+        if is_remote(path):
+            raise unreachable(path, error) from error
         raise DamagedSource("unreadable", f"the file cannot be read further: {error}") from error
     except Exception as error:  # each store has errors of its own
-        if _is_remote(path):
-            raise _unreachable(path, error) from error
+        if is_remote(path):
+            raise unreachable(path, error) from error
         raise
 
 
-def _unreachable(path: str, error: BaseException) -> ServiceError:
+def unreachable(path: str, error: BaseException) -> ServiceError:
+    """What a store's own error is to the user."""
     remedy = "Check the address, the network, and this store's credentials in the environment"
     return ServiceError(path, f"{type(error).__name__}: {error}".rstrip("."), f"{remedy}.")
 
 
-def _is_remote(path: str) -> bool:
+def is_remote(path: str) -> bool:
+    """Whether it is a URL, not a path of this machine."""
     return "://" in path
 
 
-def _store(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the name of the file there.
+def store_of(url: str, key: str = "source") -> tuple[Any, str]:
+    """The file system of a URL or path, and the name of the file there.
+
+    Args:
+        url: where.
+        key: what the user gave it as, for an error.
 
     Raises:
         ConfigError: its library is not installed, or nobody knows its protocol.
@@ -228,9 +234,9 @@ def _store(url: str) -> tuple[Any, str]:
         store, name = fsspec.core.url_to_fs(url)
     except ImportError as error:
         remedy = "Install it with `pip install -e .[cloud]`"
-        raise ConfigError(url, "source", f"{protocol}:// needs a library: {error}. {remedy}.") from error
+        raise ConfigError(url, key, f"{protocol}:// needs a library: {error}. {remedy}.") from error
     except ValueError as error:
-        raise ConfigError(url, "source", f"{error}; known are s3://, gs://, https:// and fsspec's others") from None
+        raise ConfigError(url, key, f"{error}; known are s3://, gs://, https:// and fsspec's others") from None
     return store, name
 
 
@@ -253,14 +259,14 @@ def _remote_files(source: str) -> list[str]:
     if source.startswith("memory://"):
         raise ConfigError(source, "source", "lives in this process only, where no worker sees it; write it to a file")
     with _reaching(source):
-        store, name = _store(source)
+        store, name = store_of(source)
         try:
             kind = store.info(name)["type"]  # not isfile(), to which a store that does not answer is a missing file
         except FileNotFoundError as error:
             cause = error.__cause__  # fsspec's web store calls everything that goes wrong a missing file
             refused = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
             if cause and (refused or getattr(cause, "status", 404) != 404):
-                raise _unreachable(source, cause) from error
+                raise unreachable(source, cause) from error
             return []
         if kind == "file":
             return [source]

@@ -167,7 +167,7 @@ def sweep(checkpoints: Path, newest: int, best: int = 0, *, spared: Collection[P
         Names of the unfinished ones and those set aside that were deleted.
     """
     folders = finished(checkpoints)
-    keep = kept({step: validation_loss(folder / TRAINER) for step, folder in folders.items()}, newest, best)
+    keep = kept({step: _loss(folder) for step, folder in folders.items()}, newest, best)
     for step, folder in folders.items():
         if step not in keep and folder not in spared:  # under another name first: a kill leaves no half of a checkpoint
             shutil.rmtree(checkpoints / f"{PARTIAL}{step:08}", ignore_errors=True)
@@ -180,13 +180,20 @@ def sweep(checkpoints: Path, newest: int, best: int = 0, *, spared: Collection[P
     return [folder.name for folder in orphans]
 
 
-def validation_loss(trainer: Path) -> float | None:
+def loss_in(trainer: str | bytes) -> float | None:
     """The newest validation loss when a checkpoint was written, from its ``trainer.json``; None where it is unknown."""
     try:
-        loss = json.loads(trainer.read_text()).get("validation_loss")
-    except (OSError, ValueError, AttributeError):
+        loss = json.loads(trainer).get("validation_loss")
+    except (ValueError, AttributeError):
         return None
     return float(loss) if isinstance(loss, int | float) else None
+
+
+def _loss(folder: Path) -> float | None:
+    try:
+        return loss_in((folder / TRAINER).read_bytes())
+    except OSError:
+        return None
 
 
 def _trainer(folder: Path) -> dict[str, Any]:

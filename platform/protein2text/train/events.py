@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -26,6 +26,12 @@ PLAIN_METRICS = (
     "peak_memory_bytes",
 )  # fmt: skip
 """Loss in nats per supervised token, tokens as decoder positions, wall seconds; the others as `step_numbers` says."""
+
+
+class Tell(Protocol):
+    """Writes one event: what was decided and why, and values that go with it."""
+
+    def __call__(self, message: str, **values: Any) -> None: ...
 
 
 class EventWriter:

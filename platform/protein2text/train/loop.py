@@ -20,10 +20,11 @@ from protein2text.models.encoders import reading_of
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.models.state_cache import StateCache
 from protein2text.train import checkpoints
-from protein2text.train.checkpoint_writer import CheckpointWriter, Tell, writing
+from protein2text.train.checkpoint_store import newest_good, open_store
+from protein2text.train.checkpoint_writer import CheckpointWriter, writing
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
-from protein2text.train.events import Event, EventWriter
+from protein2text.train.events import Event, EventWriter, Tell
 from protein2text.train.meter import StepMeter, step_numbers
 from protein2text.train.planned import PlannedStep
 from protein2text.train.rows import read_steps
@@ -66,7 +67,7 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
     if state is not None:
         engine.load_moments(state, first_step)
         state = None
-    with writing(task.checkpoints, stage, _tell(task, events)) as writer:
+    with writing(task, _tell(task, events), first_step) as writer:
         _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
         if events and isinstance(model.encoder, StateCache):
             counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
@@ -173,7 +174,7 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
     """
     choice: list[str | None] = [None]
     if events:
-        found = checkpoints.newest_good(task.checkpoints)
+        found = newest_good(task.checkpoints, open_store(task))
         for problem in found.problems:
             events.write(_event(task, message=f"checkpoint set aside: {problem}"))
         where = f"from {found.folder.name}, the newest good checkpoint" if found.folder else "from the beginning"
@@ -225,7 +226,7 @@ def _save_model(task: StageTask) -> None:
 
 
 def _tell(task: StageTask, events: EventWriter | None) -> Tell | None:
-    return (lambda message: events.write(_event(task, message=message))) if events else None
+    return (lambda message, **values: events.write(_event(task, message=message, **values))) if events else None
 
 
 def _event(task: StageTask, step: int | None = None, **values: Any) -> Event:

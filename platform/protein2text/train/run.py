@@ -6,7 +6,9 @@ import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray.data
 import ray.train
@@ -19,6 +21,7 @@ from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, ray_session, require
+from protein2text.train.checkpoint_store import prepare
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, read_steps
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
@@ -61,6 +64,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         ResourcesUnavailable: the cluster can never hold the workers.
         MissingFile: a corpus, split, test set or alignment model is not there.
         LeakError: training records share something with a registered test set, and ``data.allow_leak`` is not set.
+        ServiceError: the checkpoint store does not answer, and there is no good checkpoint to go on from without it.
     """
     folder = config.folder / stage
     settings = stage_settings(config, stage)
@@ -80,12 +84,18 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
         with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event):
+            tell = partial(_tell, task)
             if leaks:
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
             for leak in leaks:
-                EventWriter(task.events).write({"stage": stage, "message": f"trained with a leak: {leak}"})
+                tell(f"trained with a leak: {leak}")
+            prepare(task, tell)
             _fit(task, feed)
     return _finish(task, run_log)
+
+
+def _tell(task: StageTask, message: str, **values: Any) -> None:
+    EventWriter(task.events).write({"stage": task.stage, "message": message, **values})
 
 
 def _feed(config: RunConfig, stage: Stage) -> Feed:

@@ -53,12 +53,14 @@ def refuse_changes(folder: Path, settings: Settings) -> None:
         ResumeMismatch: naming the first key that differs.
     """
     path = folder / SETTINGS
-    if not path.is_file():
-        return
-    saved: Settings = json.loads(path.read_text())
+    if path.is_file():
+        refuse_others(f"{folder.parent.name}/{folder.name}", json.loads(path.read_text()), settings)
+
+
+def refuse_others(run: str, saved: Settings, settings: Settings) -> None:
+    """Compare with the settings that a run was begun with; raises what ``refuse_changes`` raises."""
     for key in sorted(settings):
         if saved.get(key) != settings[key]:
-            run = f"{folder.parent.name}/{folder.name}"
             raise ResumeMismatch(run, key, json.dumps(saved.get(key)), json.dumps(settings[key]))
 
 

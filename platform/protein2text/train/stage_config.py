@@ -84,3 +84,20 @@ class ScalingConfig(Config):
         if numbers[0] > numbers[1]:
             raise ValueError(f"{value!r} is not [fewest, most]; write the smaller number first")
         return value
+
+
+class CheckpointStoreConfig(Config):
+    """A second place for checkpoints, beside the run's folder: a new machine goes on from what lies there."""
+
+    url: str | None = None
+    """Folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``; copies lie under ``URL/RUN/STAGE``. None by default."""
+    attempts: int = Field(default=3, gt=0)
+    """Times an upload is tried before it is given up and counted; what has arrived is not sent again."""
+    timeout_s: float = Field(default=300, gt=0)
+    """Limit of one attempt to copy a whole checkpoint and read it back."""
+
+    @model_validator(mode="after")
+    def outlives_the_process(self) -> Self:
+        if self.url is not None and self.url.startswith("memory:"):
+            raise ValueError(f"url={self.url!r} lives in one process only; name a folder, s3:// or gs://")
+        return self
