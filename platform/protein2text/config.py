@@ -61,10 +61,12 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _cached_encoder_is_whole(self) -> "RunConfig":
-        if self.scaling.zero_stage == 3 and (self.alignment.state_cache_gib or self.instruction.state_cache_gib):
+        bounds = self.alignment.state_cache_gib, self.instruction.state_cache_gib
+        if self.scaling.zero_stage == 3 and (self.data.features or any(bounds)):
+            key = "data.features" if self.data.features else "state_cache_gib"
             raise ValueError(
-                "state_cache_gib needs scaling.zero_stage 2 or lower: stage 3 splits the encoder over the workers, who "
-                "must then all encode at the same time. Set state_cache_gib to 0"
+                f"{key} needs scaling.zero_stage 2 or lower: stage 3 splits the encoder over the workers, who must "
+                f"then all encode at the same time. Set state_cache_gib to 0 and leave data.features out"
             )
         return self
 
@@ -179,8 +181,8 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(data, dict):
         lists = {key: data[key] for key in ("corpus", "test_sets") if isinstance(data.get(key), list)}
         changed = {key: [_absolute(path) for path in paths] for key, paths in lists.items()}
-        split = data.get("split")
-        values["data"] = {**data, **changed, **({"split": _absolute(split)} if split is not None else {})}
+        single = {key: _absolute(data[key]) for key in ("split", "features") if data.get(key) is not None}
+        values["data"] = {**data, **changed, **single}
     model = values.get("model")
     if isinstance(model, dict):
         values["model"] = {

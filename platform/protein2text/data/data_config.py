@@ -24,6 +24,9 @@ class DataConfig(Config):
     """Further registered test sets: split folders, of which the test side counts, corpus folders, or FASTA files. Like
     the run's own test side they must not share a sequence, accession or text with the training records; those of a
     ``by_cluster`` split must not be as similar either as it promises."""
+    features: str | None = None
+    """Folder of residue states that runs share and ``protein2text embed`` fills; what a run finds there it does not
+    encode. ``state_cache_gib`` of a stage bounds what it adds."""
     allow_leak: bool = False
     """Train in spite of a leak into a registered test set; model card, events and reports then say so."""
     licences: dict[Part, str] = Field(default_factory=dict)

@@ -17,8 +17,8 @@ from protein2text.data.records import corpus_licences
 from protein2text.data.split_folder import load_split
 from protein2text.data.trained_on import write_trained_on
 from protein2text.models.encoders import reading_of
+from protein2text.models.feature_cache import FeatureCache, open_cache
 from protein2text.models.protein_to_text import ProteinToText
-from protein2text.models.state_cache import StateCache
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import newest_good, open_store
 from protein2text.train.checkpoint_writer import CheckpointWriter, writing
@@ -60,18 +60,19 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
     model = build_model(task, state)
     scaling, stage = task.config.scaling, task.config.stage(task.stage)
     meter = StepMeter(model, scaling, device)
-    if stage.state_cache_gib:
-        max_bytes = int(stage.state_cache_gib * 2**30 / dist.get_world_size())
-        model.encoder = StateCache(model.encoder, model.reading, task.states, max_bytes)
+    if task.features:
+        max_bytes = int(stage.state_cache_gib * 2**30)
+        model.encoder = open_cache(model.encoder, model.reading, stage.precision, task.features, max_bytes)
     engine = DeepSpeedEngine(model, config=stage, zero_stage=scaling.zero_stage, device=device)
     if state is not None:
         engine.load_moments(state, first_step)
         state = None
     with writing(task, _tell(task, events), first_step) as writer:
         _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
-        if events and isinstance(model.encoder, StateCache):
-            counts = f"{model.encoder.num_encoded} proteins encoded, {model.encoder.num_remembered} times remembered"
-            events.write(_event(task, message=f"worker 0: {counts}"))
+        if isinstance(model.encoder, FeatureCache):
+            model.encoder.flush()
+            if events:
+                events.write(_event(task, message=f"worker 0: {model.encoder.counts}"))
         if writer:
             writer.wait()
             _save_model(task)

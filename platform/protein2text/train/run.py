@@ -30,7 +30,7 @@ from protein2text.train.launch import launch
 from protein2text.train.plan import Plan
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
-from protein2text.train.task import STATES, StageTask, run_worker
+from protein2text.train.task import FEATURES, StageTask, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
     run_log.end()
     (task.folder / RESULT).write_text(json.dumps(asdict(result), indent=1))
     if task.stage == "instruction":
-        shutil.rmtree(task.config.folder / STATES, ignore_errors=True)
+        shutil.rmtree(task.config.folder / FEATURES, ignore_errors=True)
     logger.info("%s: %d steps in %.0f s, loss %.4f", task.stage, result.steps, result.seconds, result.final_loss)
     return result
 

@@ -12,7 +12,7 @@ from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
 from protein2text.train.stage_config import Stage
 
 SETTINGS = "settings.json"
-FREE_KEYS = ("checkpoint_interval_steps", "keep_checkpoints", "keep_best")
+FREE_KEYS = ("checkpoint_interval_steps", "keep_checkpoints", "keep_best", "state_cache_gib")
 """Settings of a stage that may change while it runs, as the number of workers and the ZeRO stage may."""
 
 Settings = dict[str, Any]

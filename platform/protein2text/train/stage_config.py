@@ -35,8 +35,9 @@ class StageConfig(Config):
     micro_batch_residues: int = Field(default=16384, gt=0)
     """Residues one worker holds at once."""
     state_cache_gib: float = Field(default=0.0, ge=0)
-    """Disk that the encoder's states may take in the run's folder while it trains, so that a protein that comes back is
-    not encoded again; 0 keeps none, which is right where each protein is seen once. Needs ``zero_stage`` 2 or lower."""
+    """Disk that the folder of residue states may take, so that a protein that comes back is not encoded again: that of
+    ``data.features``, else one in the run's own folder while it trains. 0 keeps none, which is right where each protein
+    is seen once; what ``data.features`` holds is used all the same. Needs ``zero_stage`` 2 or lower."""
     checkpoint_interval_steps: int = Field(default=100, gt=0)
     """Optimizer steps between two checkpoints: the most that a lost worker can cost."""
     keep_checkpoints: int = Field(default=2, gt=0)

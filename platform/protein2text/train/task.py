@@ -1,6 +1,5 @@
 """A stage as its workers are told of it. Light: Ray's controller imports this, and needs neither torch nor MLflow."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 from protein2text.config import RunConfig
 from protein2text.train.stage_config import Stage
 
-STATES = "states"
-"""Folder of a run in which residue states are kept while it trains."""
+FEATURES = "features"
+"""Folder of a run in which residue states are kept while it trains, unless its user names one."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class StageTask:
         return self.folder / "events.jsonl"
 
     @property
-    def states(self) -> Path:
-        """Where residue states are kept: one folder for both stages, if they encode alike."""
-        model, precision = self.config.model, self.config.stage(self.stage).precision
-        encoding = f"{model.encoder.model_dump_json()} {model.long_proteins}"
-        return self.config.folder / STATES / f"{precision}-{hashlib.sha256(encoding.encode()).hexdigest()[:12]}"
+    def features(self) -> Path | None:
+        """Where residue states are kept and looked for; None if they are not."""
+        if self.config.data.features:
+            return Path(self.config.data.features)
+        return self.config.folder / FEATURES if self.config.stage(self.stage).state_cache_gib else None
 
     @property
     def start_model(self) -> Path | None:
