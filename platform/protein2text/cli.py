@@ -13,7 +13,7 @@ from rich.table import Table
 
 import protein2text.cli_calibration
 import protein2text.cli_qa
-import protein2text.cli_report  # noqa: F401  all three add their commands to `index` or `data`
+import protein2text.cli_report  # noqa: F401  all three add commands to `index` or `data`
 from protein2text import __version__, cli_model
 from protein2text.cli_ask import ask
 from protein2text.cli_common import (
@@ -34,6 +34,7 @@ from protein2text.cli_index import index_app
 from protein2text.cli_literature import data_literature
 from protein2text.cli_predict import predict
 from protein2text.cli_record import record
+from protein2text.cli_report import report
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
@@ -55,6 +56,7 @@ cli_model.add_to(app)
 app.command()(predict)
 app.command()(ask)
 app.command()(record)
+app.command()(report)
 app.add_typer(encoder_app, name="encoder")
 app.add_typer(index_app, name="index")
 

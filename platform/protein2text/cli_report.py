@@ -1,4 +1,4 @@
-"""``protein2text data report`` and ``export``: look into data, and give it back in the published layout."""
+"""``protein2text report``, ``data report`` and ``export``: look into runs and data, and give data back as published."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,28 @@ import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_result
 from protein2text.cli_data import data_app
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.")],
+    as_json: Json = False,
+) -> None:
+    """Write the page of each of a run's stages anew: curves, what was decided, lineage, configuration.
+
+    Training writes it when it ends or is interrupted; this does while it runs, or after its driver was killed.
+
+    [bold]Example[/bold]
+
+    protein2text report runs/demo
+    """
+    from protein2text.config import STAGES
+    from protein2text.errors import MissingFile
+    from protein2text.train.page import EVENTS, write_run_page
+
+    stages = [stage for stage in STAGES if (run / stage / EVENTS).is_file()]
+    if not stages:
+        raise MissingFile(str(run), "a run that was trained", "Name the folder OUTPUT/NAME of a run.")
+    print_result({stage: str(write_run_page(run.absolute() / stage)) for stage in stages}, as_json)
 
 
 @data_app.command("report")

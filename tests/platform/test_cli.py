@@ -39,6 +39,7 @@ COMMANDS = (
     ("evaluate",),
     ("predict",),
     ("record",),
+    ("report",),
     ("register",),
     ("serve",),
     ("ask",),

@@ -1,11 +1,14 @@
 """Whole stages through Ray Data and Ray Train, and what becomes of them when a worker is killed or they begin again."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
+from ray.train import WorkerGroupError
 from safetensors.torch import load_file
 from torch import equal
 
@@ -16,7 +19,8 @@ from protein2text.errors import ConfigError, LeakError, ResourcesUnavailable, Re
 from protein2text.evaluate.exposure import exposure
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.proteins import Protein
-from protein2text.train.events import Event, read_events, read_steps
+from protein2text.train.events import Event, metrics_of, read_events, read_steps
+from protein2text.train.lineage import code_commit
 from protein2text.train.run import train_stage
 from protein2text.train.task import StageTask
 
@@ -66,7 +70,9 @@ def losses(folder: Path) -> list[float]:
     return [event["loss"] for event in read_steps(folder / "events.jsonl")]
 
 
-def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_workers: Any, train_on: Any) -> None:
+def test_both_stages_run_from_corpus_to_model(
+    run_values: dict[str, Any], small_world: Path, two_workers: Any, train_on: Any
+) -> None:
     """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit.
 
     A training protein stands in a registered test set; the run is allowed to go on, and all it leaves says so.
@@ -97,6 +103,22 @@ def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_wo
         recorded = client.get_metric_history(result.mlflow_run_id, "loss")
         assert {metric.step: metric.value for metric in recorded} == dict(enumerate(losses(folder), start=1))
         assert client.get_run(result.mlflow_run_id).info.status == "FINISHED"
+        steps = read_steps(folder / "events.jsonl")
+        for name in metrics_of(steps[0]):
+            history = client.get_metric_history(result.mlflow_run_id, name)
+            told = {(event["step"], metrics_of(event)[name]) for event in steps}
+            assert told <= {(metric.step, metric.value) for metric in history}, name
+        tags = client.get_run(result.mlflow_run_id).data.tags
+        page = (folder / "report.html").read_text()
+        assert f"finished after {result.steps} steps" in page
+        assert "report.html" in [artifact.path for artifact in client.list_artifacts(result.mlflow_run_id)]
+        split = json.loads((small_world / "split" / "split.json").read_text())["checksum"]
+        for name, known in {
+            "data.corpus.sha256": "0" * 64, "data.split.sha256": split, "encoder": str(small_world / "esm2"),
+            "version.torch": torch.__version__, "code.commit": code_commit(),
+        }.items():  # fmt: skip
+            assert tags[name] == known
+            assert f"<td>{name}</td><td>{known}</td>" in page
 
         leak = f"test set {leaking['test_sets'][0]} shares 1 sequences, 0 accessions and 0 texts with training"
         assert client.get_run(result.mlflow_run_id).data.tags["leak"].startswith(leak)
@@ -115,6 +137,18 @@ def test_both_stages_run_from_corpus_to_model(run_values: dict[str, Any], two_wo
     changed = RunConfig.parse(config.model_dump(mode="json") | {"seed": 4})
     with pytest.raises(ResumeMismatch, match="Run 'small/alignment' exists with seed=3, now seed=4"):
         train_stage(changed, "alignment")
+
+
+def test_a_run_that_ends_early_leaves_its_page(run_values: dict[str, Any]) -> None:
+    scaling = run_values["scaling"] | {"max_restarts": 0}
+    config = RunConfig.parse(run_values | {"name": "cut", "scaling": scaling})
+    killer = Killer([2])
+    with pytest.raises(WorkerGroupError):
+        train_stage(config, "alignment", on_event=killer)
+    page = (config.folder / "alignment" / "report.html").read_text()
+    done = len(losses(config.folder / "alignment"))
+    assert f"not finished: {done} of 12 steps done" in page
+    assert "stopped: WorkerGroupError" in page
 
 
 @pytest.mark.slow

@@ -59,7 +59,12 @@ def read_events(path: Path) -> list[Event]:
 
 def read_steps(path: Path) -> list[Event]:
     """The steps of a run in order, each once: the later line of a step that was done twice."""
-    steps = {event["step"]: event for event in read_events(path) if "loss" in event}
+    return steps_of(read_events(path))
+
+
+def steps_of(events: Iterable[Event]) -> list[Event]:
+    """As `read_steps`, of events that were read already."""
+    steps = {event["step"]: event for event in events if "loss" in event}
     return [steps[step] for step in sorted(steps)]
 
 

@@ -177,7 +177,7 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
     if events:
         found = newest_good(task.checkpoints, open_store(task))
         for problem in found.problems:
-            events.write(_event(task, message=f"checkpoint set aside: {problem}"))
+            events.write(_event(task, message=f"checkpoint set aside: {problem}", level="warning"))
         where = f"from {found.folder.name}, the newest good checkpoint" if found.folder else "from the beginning"
         events.write(_event(task, message=f"training {where}", num_workers=dist.get_world_size()))
         choice = [str(found.folder) if found.folder else None]

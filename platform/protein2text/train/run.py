@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +25,14 @@ from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.checkpoint_store import prepare
 from protein2text.train.curve import draw_loss_curve
-from protein2text.train.events import EventWriter, OnEvent, read_steps
+from protein2text.train.events import EventWriter, OnEvent, read_events, read_steps
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.launch import launch
+from protein2text.train.lineage import lineage, public_config
+from protein2text.train.page import write_run_page
 from protein2text.train.plan import Plan
+from protein2text.train.schedule import num_warmup_steps
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import FEATURES, StageTask, run_worker
@@ -83,12 +88,13 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         task = StageTask(config, stage, plan.num_steps, settings, leaks)
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
-        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event):
+        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task):
             tell = partial(_tell, task)
+            _tell_beginning(task, run_log)
             if leaks:
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
             for leak in leaks:
-                tell(f"trained with a leak: {leak}")
+                tell(f"trained with a leak: {leak}", level="warning")
             prepare(task, tell)
             _fit(task, feed)
     return _finish(task, run_log)
@@ -96,6 +102,33 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
 
 def _tell(task: StageTask, message: str, **values: Any) -> None:
     EventWriter(task.events).write({"stage": task.stage, "message": message, **values})
+
+
+@contextmanager
+def _told(task: StageTask) -> Iterator[None]:
+    """If the block ends early, tell why and write the stage's page as it stands."""
+    try:
+        yield
+    except BaseException as error:
+        _tell(task, f"stopped: {type(error).__name__}: {error}".rstrip(": "), level="warning")
+        write_run_page(task.folder)
+        raise
+
+
+def _tell_beginning(task: StageTask, run_log: registry.RunLog) -> None:
+    """What this driver begins with, to the events and as tags to MLflow, which go on to the newest."""
+    found = lineage(task.config, task.stage, task.settings)
+    client = registry.connect(run_log.tracking_uri)
+    for name, value in {**found, "mlflow.source.git.commit": found["code.commit"]}.items():
+        client.set_tag(run_log.run_id, name, value)
+    config = public_config(task.config)
+    tracking = {
+        "uri": config["tracking"]["uri"],
+        "experiment": task.config.tracking.experiment,
+        "experiment_id": client.get_run(run_log.run_id).info.experiment_id,
+        "run_id": run_log.run_id,
+    }
+    EventWriter(task.events).write({"stage": task.stage, "lineage": found, "config": config, "tracking": tracking})
 
 
 def _feed(config: RunConfig, stage: Stage) -> Feed:
@@ -157,7 +190,11 @@ def _fit(task: StageTask, feed: Feed) -> None:
 
 def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
     steps = read_steps(task.events)
-    draw_loss_curve(steps, task.folder / "loss.png", f"{task.config.name}: {task.stage}")
+    validations = [event for event in read_events(task.events) if "validation" in event]
+    warmup = num_warmup_steps(task.num_steps, task.config.stage(task.stage).warmup_ratio)
+    draw_loss_curve(
+        steps, task.folder / "loss.png", f"{task.config.name}: {task.stage}", validations=validations, num_warmup=warmup
+    )
     last = [event["loss"] for event in steps[-STEPS_OF_FINAL_LOSS:]]
     result = StageResult(
         model_dir=str(task.folder / "model"),
@@ -166,7 +203,8 @@ def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
         seconds=round(sum(event["seconds"] for event in steps), 2),
         mlflow_run_id=run_log.run_id,
     )
-    registry.connect(run_log.tracking_uri).log_artifact(run_log.run_id, str(task.folder / "loss.png"))
+    for made in (task.folder / "loss.png", write_run_page(task.folder)):
+        registry.connect(run_log.tracking_uri).log_artifact(run_log.run_id, str(made))
     run_log.end()
     (task.folder / RESULT).write_text(json.dumps(asdict(result), indent=1))
     if task.stage == "instruction":
@@ -202,7 +240,7 @@ def _mlflow_run(config: RunConfig, stage: Stage, folder: Path, settings: Setting
     checksums = dict(zip(config.data.corpus, settings["data.corpus"], strict=True))
     name = f"{config.name}/{stage}"
     run_log = registry.start_run(
-        tracking.uri, tracking.experiment, name, config=config.model_dump(mode="json"), data_checksum=checksums
+        tracking.uri, tracking.experiment, name, config=public_config(config), data_checksum=checksums
     )
     path.write_text(json.dumps({"run_id": run_log.run_id, "begun": time.time()}))
     return run_log

@@ -54,7 +54,7 @@ def sections_of(card: Mapping[str, Any]) -> list[Section]:
 
 def facts_section(title: str, facts: Mapping[str, Any]) -> Section:
     """Name and value, nested names joined by dots."""
-    rows = tuple((name, shown(value)) for name, value in _leaves(facts))
+    rows = tuple((printable(name), shown(value)) for name, value in _leaves(facts))
     return Section(title, ("", ""), rows)
 
 
@@ -90,8 +90,13 @@ def shown(value: Any) -> str:
     elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    text = printable(text)
     return text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}… ({len(text):,} letters)"
+
+
+def printable(text: str) -> str:
+    """A text with another letter in place of what no page can show."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 
 
 def _section(title: str, value: Any) -> Section | None:
