@@ -29,6 +29,7 @@ from protein2text.cli_common import (
     wait_for_interrupt,
 )
 from protein2text.cli_data import data_app
+from protein2text.cli_embed import embed
 from protein2text.cli_encoder import encoder_app
 from protein2text.cli_index import index_app
 from protein2text.cli_literature import data_literature
@@ -57,6 +58,7 @@ app.command()(predict)
 app.command()(ask)
 app.command()(record)
 app.command()(report)
+app.command()(embed)
 app.add_typer(encoder_app, name="encoder")
 app.add_typer(index_app, name="index")
 

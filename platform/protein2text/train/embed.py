@@ -20,6 +20,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protein2text.config import load_run
 from protein2text.data.ingest import BLOCK_BYTES, described, outcomes
 from protein2text.data.parsing import parse_pieces
 from protein2text.data.records import read_records
@@ -27,10 +28,12 @@ from protein2text.data.sources import expand
 from protein2text.errors import ConfigError, RecordError
 from protein2text.generate.latent_store import encoder_batches
 from protein2text.models.batches import pack_proteins
+from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.encoders import build_encoder, reading_of
 from protein2text.models.feature_cache import encoding_of
 from protein2text.models.feature_store import SHARD_BYTES, FeatureStore, checksum_of
 from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_folder import read_config
 from protein2text.resources import cluster_supply, ray_data_in_order, require
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,30 @@ class EmbedSummary:
     """Of their states on disk."""
     seconds: float
     residues_per_s: float
+
+
+def embed_job(model: str, output: str, max_gib: float, device: str) -> EmbedJob:
+    """A job from what a user names.
+
+    Args:
+        model: a run file, the name of a preset, or a model folder; of a run the precision of instruction tuning counts.
+        output: the folder, ``data.features`` of the runs that are to use it.
+        max_gib: that the folder may take.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        MissingFile: neither a run nor a model folder.
+        ConfigError: a run that does not fit.
+    """
+    path = Path(output).expanduser().absolute()
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        verify_manifest(folder)
+        about = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
+        precision = about.get("settings", {}).get(f"{about.get('stage')}.precision", "fp32")
+        return EmbedJob(read_config(folder, {}), precision, str(path), int(max_gib * 2**30), device)
+    config = load_run(model)
+    return EmbedJob(config.model, config.instruction.precision, str(path), int(max_gib * 2**30), device)
 
 
 def embed(sources: list[str], job: EmbedJob, pool: Pool, *, progress: Progress | None = None) -> EmbedSummary:
