@@ -167,14 +167,12 @@ def train(
 
     config = load_run(run_file, {"data": {"allow_leak": True}} if allow_leak else None)
     stages = STAGES if stage == "both" else (stage,)
+    from protein2text.cli_training import training_at_work
     from protein2text.train.run import train_stage
 
     results = {}
     for name in stages:
-        with at_work(name) as (
-            row,
-            on_event,
-        ):
+        with training_at_work(name, stderr()) as (row, on_event):
             results[name] = train_stage(config, name, on_event=on_event)
             row.note = f"{results[name].steps} steps, loss {results[name].final_loss:.3f}"
     config.save(config.folder / "run.yaml")

@@ -97,6 +97,8 @@ class Display:
         words += [f"{key} {_short(value)}" for key, value in numbers.items()]
         note = ", ".join(words)
         step, num_steps = event.get("step"), event.get("num_steps")
+        if not note and step is None:
+            return
         self._progress.update(task, completed=step, total=num_steps, note=note)
         if time.monotonic() - row.last_plain >= PLAIN_INTERVAL_S:
             row.last_plain = time.monotonic()

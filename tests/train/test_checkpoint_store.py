@@ -247,10 +247,11 @@ def test_what_arrives_changed_is_sent_again(network: Proxy, url: str, tmp_path: 
 
 
 class Told(list[tuple[str, dict[str, Any]]]):
-    """Events that were told."""
+    """Decisions that were told; that a checkpoint lies on disk is none."""
 
-    def __call__(self, message: str, **values: Any) -> None:
-        self.append((message, values))
+    def __call__(self, message: str | None, **values: Any) -> None:
+        if message is not None:
+            self.append((message, values))
 
 
 def test_a_store_that_refuses_stops_nothing_and_is_counted(network: Proxy, url: str, tmp_path: Path) -> None:

@@ -270,13 +270,16 @@ def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_t
         writer.close()
 
 
-def test_the_writer_says_which_orphans_it_deleted(folder: Path) -> None:
+def test_the_writer_says_what_lies_on_disk_and_which_orphans_it_deleted(folder: Path) -> None:
     (folder / ".partial-00000015").mkdir()
-    said: list[str] = []
-    writer = CheckpointWriter(folder, CONFIG, lambda message, **values: said.append(message), None)
+    said: list[tuple[str | None, dict[str, str]]] = []
+    writer = CheckpointWriter(folder, CONFIG, lambda message, **values: said.append((message, values)), None)
     writer.write(30, state_of(30), {"validation_loss": None})
     writer.finish()
-    assert said == ["deleted, since no finished checkpoint needs them: .partial-00000015"]
+    assert said == [
+        (None, {"checkpoint": "step-00000030"}),
+        ("deleted, since no finished checkpoint needs them: .partial-00000015", {}),
+    ]
     assert names(folder) == ["step-00000020", "step-00000030"]
     trainer = json.loads((folder / "step-00000030" / "trainer.json").read_text())
     assert trainer == {"version": 1, "step": 30, "validation_loss": None}

@@ -56,6 +56,7 @@ class CheckpointWriter:
 
     def _write(self, step: int, state: State, trainer: Mapping[str, Any]) -> None:
         folder, spared = checkpoints.save(self._folder, step, state, trainer), []
+        self._tell(None, checkpoint=folder.name)
         if self._uploader:
             self._uploader.offer(folder)
             spared = self._uploader.reading()

@@ -29,9 +29,9 @@ PLAIN_METRICS = (
 
 
 class Tell(Protocol):
-    """Writes one event: what was decided and why, and values that go with it."""
+    """Writes one event: what was decided and why, if anything was, and values that go with it."""
 
-    def __call__(self, message: str, **values: Any) -> None: ...
+    def __call__(self, message: str | None, **values: Any) -> None: ...
 
 
 class EventWriter:

@@ -227,7 +227,9 @@ def _save_model(task: StageTask) -> None:
 
 
 def _tell(task: StageTask, events: EventWriter | None) -> Tell | None:
-    return (lambda message, **values: events.write(_event(task, message=message, **values))) if events else None
+    if events is None:
+        return None
+    return lambda message, **values: events.write(_event(task, **({"message": message} if message else {}), **values))
 
 
 def _event(task: StageTask, step: int | None = None, **values: Any) -> Event:
