@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,33 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a model hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Ray's workers inherit it; two of them share two cores
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads this when it is first imported
+
+
+STARTS_PROCESSES = {"local_ray", "without_ray", "cluster", "service", "two_workers"}
+"""Fixtures whose files take longest."""
+
+
+FOLDERS_WITH_ONE_SERVICE = ("tests/serve/", "tests/jobs/")
+"""All their files stay in one test process, which starts the service or the cluster that they share."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile``, but for some folders."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadFilesAndFolders(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = next((name for name in FOLDERS_WITH_ONE_SERVICE if nodeid.startswith(name)), None)
+            return folder or str(super()._split_scope(nodeid))
+
+    return LoadFilesAndFolders(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that the processes which share the suite end together."""
+    long = {item.path for item in items if STARTS_PROCESSES & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def _test_data(folder: str) -> Path:

@@ -21,8 +21,13 @@ import pytest
 
 from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, make_record, write_shard
 from protein2text.proteins import Protein
+from protein2text.resources import RAY_DATA_ACTORS
 
 START_TIMEOUT_S, JOB_TIMEOUT_S = 120, 400
+FEWER_WORKERS = {
+    "RAY_prestart_worker_first_driver": "0",  # those started ahead have no job's environment; no job takes them
+    "RAY_num_workers_soft_limit": str(4 + RAY_DATA_ACTORS),  # as resources.start_local_ray
+}
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,14 @@ def bare_python(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Up for the module, on ports and a folder of its own; only its own processes are ended."""
+    """Up for the session, on ports and a folder of its own; only its own processes are ended."""
     python = bare_python(tmp_path_factory.mktemp("bare"))
     port, dashboard = free_port(), free_port()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
-    environment |= {"PATH": f"{python.parent}:{os.environ['PATH']}", **token}
+    environment |= {"PATH": f"{python.parent}:{os.environ['PATH']}", **token, **FEWER_WORKERS}
     assert subprocess.run([python, "-c", "import protein2text"], cwd="/", capture_output=True).returncode != 0
     with tempfile.TemporaryDirectory(prefix="p2t", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
         log = Path(folder, "head.log")

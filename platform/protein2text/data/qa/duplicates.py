@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from datasketch import MinHash
 
 from protein2text.data.qa.folding import fold
 from protein2text.data.qa.rules import QaRules
@@ -89,6 +88,8 @@ class Duplicates:
     """
 
     def __init__(self, rules: QaRules) -> None:
+        from datasketch import MinHash  # it brings half of scipy, which workers that take fingerprints go without
+
         self.rules = rules
         self._minhash = MinHash(BANDS * ROWS, hashfunc=int, scheme="affine32")
         self._buckets: dict[int, int | list[int]] = {}
