@@ -73,6 +73,7 @@ check: $(INSTALLED)  ## style and types
 bench: $(INSTALLED)  ## measurements, as CSV rows under benchmarks/
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/train_step.py --preset tiny --records 32
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/literature.py
 	$(BIN)/python benchmarks/qa_checks.py

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import statistics
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ def splitting(repository: Path) -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def asking(repository: Path) -> Iterator[ModuleType]:
     yield from script(repository, "neighbours")
+
+
+@pytest.fixture(scope="module")
+def stepping(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "train_step")
 
 
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])
@@ -114,3 +120,63 @@ def test_queries_have_relatives_among_the_entries_that_share_their_statements(
     assert len(set(numbers[large])) == 2  # some members stray in the fourth digit
     assert len({number.rpartition(".")[0] for number in numbers[large]}) == 1
     assert len(said[large]) == 3
+
+
+@pytest.mark.parametrize("stage", ["alignment", "instruction"])
+def test_a_plain_step_has_the_loss_and_gradients_of_the_products(stepping: ModuleType, stage: str) -> None:
+    """Of six records in fp32; the weights do not move, so each way finds the same ones."""
+    world = stepping.world_of("tiny", stage, 1.0, 6, torch.device("cpu"))
+    ways, found = stepping.Ways(world, stage, bf16=False), []
+    ways.num_records = 4
+    for way in (ways.product, ways.plain):
+        ways.engine.step = lambda: None
+        loss = float(way())
+        found.append((loss, {name: value.grad.clone() for name, value in world.model.trainable().items()}))
+        world.model.zero_grad()
+    (ours, our_gradients), (plain, gradients) = found
+    assert ours == pytest.approx(plain, rel=1e-5)
+    for name, gradient in gradients.items():
+        difference = (our_gradients[name] - gradient).norm()
+        assert difference <= 1e-3 * gradient.norm() + 1e-7, name
+
+
+def test_a_step_is_timed_in_rows_that_say_what_was_measured(
+    stepping: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, object]] = []
+    monkeypatch.setattr(stepping, "append", lambda file, row: rows.append(row))
+    monkeypatch.setattr(stepping, "LEAST_REPEATS", 2)
+    forever, none_left = float("inf"), 0.0
+    assert stepping.measure("tiny", "instruction", 0.5, 3, torch.device("cpu"), 2, forever)
+    assert [row["provider"] for row in rows] == ["product", "plain LLaVA", "product, cached features"]
+    assert len({tuple(row) for row in rows}) == 1
+    assert rows[2]["useful_tflop"] < rows[0]["useful_tflop"] == rows[1]["useful_tflop"]
+    assert all(0 < row["p20_s"] <= row["p50_s"] <= row["p80_s"] for row in rows)
+    assert stepping.measure("tiny", "alignment", 0.5, 3, torch.device("cpu"), 2, none_left)
+    assert len(rows) == 3, "what the time does not allow has no row"
+
+
+def test_a_step_that_differs_is_not_timed(stepping: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[object] = []
+    monkeypatch.setattr(stepping, "append", lambda file, row: rows.append(row))
+    monkeypatch.setattr(
+        stepping.LlavaWay, "_pool", lambda self, states: torch.zeros(16, self.model.decoder.width, requires_grad=True)
+    )
+    assert not stepping.measure("tiny", "alignment", 1.0, 3, torch.device("cpu"), 2, float("inf"))
+    assert not rows
+
+
+BARE_GPU = """
+import sys
+for name in ("ray", "deepspeed", "mlflow", "esm", "typer", "pyarrow", "fastapi"):
+    sys.modules[name] = None
+sys.path.insert(0, "benchmarks")
+import torch, train_step
+assert train_step.world_of("tiny", "alignment", 0.5, 1, torch.device("cpu")).planned.size.num_supervised > 0
+print("imported")
+"""
+
+
+def test_a_step_needs_neither_ray_nor_deepspeed(repository: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", BARE_GPU], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "imported", done.stderr
