@@ -43,6 +43,17 @@ def test_stages_train_what_the_paper_trains(model: ProteinToText) -> None:
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
+def test_what_trains_is_float32_beside_a_bfloat16_decoder() -> None:
+    """A step of 1e-3 on a weight of 1 is lost in bfloat16, whose next number is 0.008 away."""
+    config = tiny_config()
+    decoder = config.decoder.model_copy(update={"dtype": "bfloat16"})
+    model = ProteinToText(config.model_copy(update={"decoder": decoder}))
+    model.set_stage("instruction")
+    assert {parameter.dtype for parameter in model.trainable().values()} == {torch.float32}
+    frozen = {name: parameter for name, parameter in model.decoder.named_parameters() if "lora_" not in name}
+    assert {parameter.dtype for parameter in frozen.values()} == {torch.bfloat16}
+
+
 def test_equal_sequences_in_a_batch_are_encoded_once(model: ProteinToText) -> None:
     examples, groups = exchanges(model)
     assert len(pack(examples, groups, model.config.bridge).proteins.lengths) == 3

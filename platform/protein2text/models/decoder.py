@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         """
         if not self.has_lora:
             self._check_lora_targets()
-            inject_adapter_in_model(_peft_config(self.config.lora), self.language_model)
+            inject_adapter_in_model(peft_config(self.config.lora), self.language_model)
             self.has_lora = True
 
     def _check_lora_targets(self) -> None:
@@ -108,6 +108,10 @@ class Decoder(nn.Module):
                 self.language_model.set_submodule(name, module.get_base_layer())
         self.has_lora, self.is_merged = False, True
 
+    def checkpoint_activations(self) -> None:
+        """Keep only each layer's input for the backward pass, which computes the rest again, with the same dropout."""
+        self.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
     def text_of(self, ids: Sequence[int]) -> str:
         """An answer's text: control tokens left out, and no white space at its ends."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -129,7 +133,8 @@ class Decoder(nn.Module):
         return logits_MV
 
 
-def _peft_config(config: LoraConfig) -> PeftLoraConfig:
+def peft_config(config: LoraConfig) -> PeftLoraConfig:
+    """The adapters as peft is told of them."""
     return PeftLoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.target_modules),
         bias="none", task_type="CAUSAL_LM",

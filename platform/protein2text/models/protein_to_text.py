@@ -61,13 +61,19 @@ class ProteinToText(nn.Module):
         return next(self.bridge.parameters()).device
 
     def set_stage(self, stage: Stage) -> None:
-        """Choose what trains: the bridge in alignment, the bridge and LoRA in instruction tuning."""
+        """Choose what trains: the bridge in alignment, the bridge and LoRA in instruction tuning.
+
+        What trains is float32 whatever the base is: peft makes adapters in the base's dtype, and a bfloat16 weight
+        would swallow the updates of a small learning rate.
+        """
         self.requires_grad_(False)
         self.bridge.requires_grad_(True)
         if stage == "instruction":
             self.decoder.add_lora()
             for name, parameter in self.decoder.named_parameters():
-                parameter.requires_grad_("lora_" in name)
+                if "lora_" in name:
+                    parameter.data = parameter.data.float()
+                    parameter.requires_grad_(True)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters of the current stage by name, in a stable order."""
