@@ -9,8 +9,8 @@ import argparse
 import json
 
 import _bootstrap  # noqa: F401  it puts the source folders on the path
-from protein2text.config import load_run
-from protein2text.registry import register
+from protein2text.config import STAGES, load_run
+from protein2text.registry import DEFAULT_ALIASES, register
 
 
 def main() -> None:
@@ -18,19 +18,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run's YAML file or a preset's name")
     parser.add_argument("--model", help="model folder; by default the run's own")
-    parser.add_argument("--alias", default="champion", help="alias given to the new version")
+    parser.add_argument("--stage", choices=STAGES, default="instruction", help="whose model, where it is the run's own")
+    parser.add_argument("--alias", help="alias given to the new version; by default champion, or aligned")
     arguments = parser.parse_args()
     config = load_run(arguments.run)
+    stage = arguments.stage
     report = config.folder / "evaluation" / "report.json"
+    alias = arguments.alias or DEFAULT_ALIASES[stage]
     version = register(
-        arguments.model or config.folder / "instruction" / "model",
+        arguments.model or config.folder / stage / "model",
         name=config.tracking.model_name,
-        alias=arguments.alias,
+        alias=alias,
         tracking_uri=config.tracking.uri,
-        report_json=report if report.is_file() else None,
+        report_json=report if report.is_file() and stage == "instruction" else None,
         experiment=config.tracking.experiment,
     )
-    print(json.dumps({"name": config.tracking.model_name, "version": version, "alias": arguments.alias}))  # noqa: T201  a job's output is its result
+    print(json.dumps({"name": config.tracking.model_name, "version": version, "alias": alias}))  # noqa: T201  a job's output is its result
 
 
 if __name__ == "__main__":

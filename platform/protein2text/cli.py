@@ -20,6 +20,7 @@ from protein2text.cli_common import (
     EXIT_RUNTIME,
     Json,
     OneLineErrors,
+    RunFile,
     at_work,
     plain,
     print_json,
@@ -36,6 +37,7 @@ from protein2text.cli_literature import data_literature
 from protein2text.cli_predict import predict
 from protein2text.cli_record import record
 from protein2text.cli_report import report
+from protein2text.cli_train import train
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
@@ -54,6 +56,7 @@ app = typer.Typer(
 data_app.command("literature")(data_literature)
 app.add_typer(data_app, name="data")
 cli_model.add_to(app)
+app.command()(train)
 app.command()(predict)
 app.command()(ask)
 app.command()(record)
@@ -61,8 +64,6 @@ app.command()(report)
 app.command()(embed)
 app.add_typer(encoder_app, name="encoder")
 app.add_typer(index_app, name="index")
-
-RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -144,42 +145,6 @@ def _run_demo(plan: "DemoPlan", as_json: bool) -> None:
 
 
 @app.command()
-def train(
-    run_file: RunFile,
-    stage: Annotated[Literal["alignment", "instruction", "both"], typer.Option(help="Which stage to train.")] = "both",
-    allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Train in spite of a leak into a test set; model and reports say so.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a run's stages on Ray; the same run again resumes it.
-
-    Training records that share a sequence, accession or text with a registered test set (the run's own test side, and
-    data.test_sets) are refused before the first step.
-
-    [bold]Examples[/bold]
-
-    protein2text train my-run.yaml
-
-    protein2text train my-run.yaml --stage instruction
-    """
-    from protein2text.config import STAGES, load_run
-
-    config = load_run(run_file, {"data": {"allow_leak": True}} if allow_leak else None)
-    stages = STAGES if stage == "both" else (stage,)
-    from protein2text.cli_training import training_at_work
-    from protein2text.train.run import train_stage
-
-    results = {}
-    for name in stages:
-        with training_at_work(name, stderr()) as (row, on_event):
-            results[name] = train_stage(config, name, on_event=on_event)
-            row.note = f"{results[name].steps} steps, loss {results[name].final_loss:.3f}"
-    config.save(config.folder / "run.yaml")
-    print_result({name: plain(result) for name, result in results.items()}, as_json)
-
-
-@app.command()
 def evaluate(
     run_file: RunFile,
     model: Annotated[
@@ -221,29 +186,42 @@ def evaluate(
 def register(
     run_file: RunFile,
     model: Annotated[Path | None, typer.Option(help="Model folder; by default the run's own.")] = None,
-    alias: Annotated[str, typer.Option(help="Alias given to the new version.")] = "champion",
+    stage: Annotated[
+        Literal["alignment", "instruction"], typer.Option(help="Whose model: alignment's is one to begin with.")
+    ] = "instruction",
+    alias: Annotated[
+        str | None,
+        typer.Option(help="Alias given to the new version; by default champion, or aligned for alignment's."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a trained model a version in the registry, with its evaluation report.
 
-    [bold]Example[/bold]
+    An alignment's model is what instruction tuning of this or another run can begin with: instruction.start.
+
+    [bold]Examples[/bold]
 
     protein2text register my-run.yaml --alias challenger
+
+    protein2text register my-run.yaml --stage alignment
     """
     from protein2text.config import load_run
 
     config = load_run(run_file)
+    from protein2text.registry import DEFAULT_ALIASES
     from protein2text.registry import register as add_version
 
+    own = model is None
+    alias = alias or DEFAULT_ALIASES[stage]
     report = config.folder / "evaluation" / "report.json"
-    trained = config.folder / "instruction" / "result.json"
+    trained = config.folder / stage / "result.json"
     version = add_version(
-        model or config.folder / "instruction" / "model",
+        model or config.folder / stage / "model",
         name=config.tracking.model_name,
         alias=alias,
         tracking_uri=config.tracking.uri,
-        run_id=json.loads(trained.read_text())["mlflow_run_id"] if trained.is_file() and model is None else None,
-        report_json=report if report.is_file() and model is None else None,
+        run_id=json.loads(trained.read_text())["mlflow_run_id"] if trained.is_file() and own else None,
+        report_json=report if report.is_file() and own and stage == "instruction" else None,
     )
     print_result({"name": config.tracking.model_name, "version": version, "alias": alias}, as_json)
 

@@ -33,6 +33,8 @@ PLAIN_WIDTH = 120
 
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run.")]
 
+RunFile = Annotated[str, typer.Argument(metavar="RUN.yaml", help="A run file, or the name of a preset.")]
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 

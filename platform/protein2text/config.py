@@ -11,7 +11,13 @@ from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.model_config import ModelConfig
-from protein2text.train.stage_config import CheckpointStoreConfig, ScalingConfig, Stage, StageConfig
+from protein2text.train.stage_config import (
+    CheckpointStoreConfig,
+    InstructionConfig,
+    ScalingConfig,
+    Stage,
+    StageConfig,
+)
 
 RUN_VERSION = 1
 PRESETS = Path(__file__).with_name("presets")
@@ -48,7 +54,7 @@ class RunConfig(Config):
     model: ModelConfig
     data: DataConfig
     alignment: StageConfig
-    instruction: StageConfig
+    instruction: InstructionConfig
     scaling: ScalingConfig = ScalingConfig()
     checkpoint_store: CheckpointStoreConfig = CheckpointStoreConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -192,6 +198,9 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     store = values.get("checkpoint_store")
     if isinstance(store, dict) and isinstance(store.get("url"), str) and "://" not in store["url"]:
         values["checkpoint_store"] = {**store, "url": _absolute(store["url"])}
+    instruction = values.get("instruction")
+    if isinstance(instruction, dict) and not str(instruction.get("start") or "models:").startswith("models:"):
+        values["instruction"] = {**instruction, "start": _absolute(instruction["start"])}
     tracking = values.get("tracking", {})
     if isinstance(tracking, dict):
         uri = tracking.get("uri", TrackingConfig.model_fields["uri"].default)

@@ -165,10 +165,12 @@ def _disk(folder: Path) -> Finding:
 
 
 def _compiler() -> Finding:
-    compiler = shutil.which("g++") or shutil.which("c++")
+    """Triton's launchers are compiled on a GPU; training, ZeRO and offloading never compile anything."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler:
-        return Finding("c++ compiler", "ok", f"{compiler}; used only by DeepSpeed's CPU-offloaded Adam")
-    return Finding("c++ compiler", "note", "none; needed only by DeepSpeed's CPU-offloaded Adam", "apt install g++")
+        return Finding("c compiler", "ok", f"{compiler}; used only by Triton on a GPU")
+    detail = "none; needed only by Triton on a GPU, not by training, whose offload_optimizer uses torch's AdamW"
+    return Finding("c compiler", "note", detail, "apt install gcc")
 
 
 def _base_weights() -> Finding:

@@ -15,6 +15,7 @@ ProteinToTextError
 │   └── OtherVersion         whole, but written by another version of this program
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
+├── DeviceOutOfMemory        training that does not fit on a worker's device
 ├── LeakError                test proteins or texts among the training records
 ├── ServiceError             a service that does not answer as it should
 ├── PredictionStopped        answers to a file that could not all be made
@@ -191,6 +192,22 @@ class ResourcesUnavailable(ProteinToTextError):
 
     def __str__(self) -> str:
         return f"The job needs {self.demand}, the cluster has {self.supply}. {self.remedy}"
+
+
+class DeviceOutOfMemory(ProteinToTextError):
+    """A training worker whose device ran out of memory: on what, what was expected, and what to turn, in order."""
+
+    def __init__(self, worker: int, stage: str, during: str, problem: str, estimate: str, remedy: str) -> None:
+        super().__init__(worker, stage, during, problem, estimate, remedy)
+        self.worker, self.stage, self.during, self.problem = worker, stage, during, problem
+        self.estimate, self.remedy = estimate, remedy
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stage}: worker {self.worker} ran out of memory {self.during}: {self.problem.rstrip('.')}. "
+            f"The estimate for it: {self.estimate}. To make it fit, {self.remedy}. The same run name then goes on "
+            f"from its newest checkpoint, if only these were changed."
+        )
 
 
 class LeakError(ProteinToTextError):

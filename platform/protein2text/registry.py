@@ -30,6 +30,8 @@ AGENT = Path(__file__).with_name("registry_agent.py")
 """The model as code: MLflow stores this file and calls it; nothing is pickled."""
 
 MODEL_ARTIFACT = "model"
+DEFAULT_ALIASES = {"alignment": "aligned", "instruction": "champion"}
+"""By the stage that made the model: what answers, and what to begin instruction tuning with."""
 _SQLITE = "sqlite:///"
 _ALIAS = re.compile(r"(?!latest$)(?!v\d+$)[\w-]{1,255}", re.IGNORECASE | re.ASCII)
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -228,9 +230,11 @@ def _tags(folder: Path, name: str) -> dict[str, str]:
                 f"{name!r} holds Llama weights; their licence wants a name that begins with 'Llama'",
             )
         tags["notice"] = "Built with Llama"
-    about = folder / "run.json"
-    if leaks := json.loads(about.read_text(encoding="utf-8")).get("leaks") if about.is_file() else None:
+    path = folder / "run.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if leaks := about.get("leaks"):
         tags["leak"] = "; ".join(leaks)[:5000]
+    tags |= {key: about[key] for key in ("stage", "start") if about.get(key)}
     return tags
 
 

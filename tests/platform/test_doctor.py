@@ -41,8 +41,8 @@ def test_no_compiler_is_a_note_since_the_cpu_path_needs_none(tmp_path: Path, mon
     with_compiler = examine(tmp_path).healthy
     monkeypatch.setenv("PATH", str(tmp_path))
     examination = examine(tmp_path)
-    finding = named(examination)["c++ compiler"]
-    assert (finding.status, finding.remedy) == ("note", "apt install g++")
+    finding = named(examination)["c compiler"]
+    assert (finding.status, finding.remedy) == ("note", "apt install gcc")
     assert examination.healthy == with_compiler
 
 

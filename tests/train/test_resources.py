@@ -11,6 +11,7 @@ from protein2text.errors import MissingFile, ResourcesUnavailable, ResumeMismatc
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import ScalingConfig
+from protein2text.train.start import resolve_start
 
 
 def test_two_workers_need_a_third_cpu() -> None:
@@ -56,14 +57,15 @@ def test_a_run_refuses_changed_settings(
     assert named in str(caught.value)
 
 
-def test_a_run_goes_on_with_other_workers_and_checkpoint_intervals(run_values: dict[str, Any]) -> None:
+def test_a_run_goes_on_with_other_workers_micro_batches_and_checkpoint_intervals(run_values: dict[str, Any]) -> None:
     config = RunConfig.parse(run_values)
     save_settings(config.folder / "alignment", stage_settings(config, "alignment"))
-    alignment = run_values["alignment"] | {"checkpoint_interval_steps": 7, "keep_checkpoints": 5}
+    smaller = {"micro_batch_tokens": 160, "micro_batch_residues": 120, "activation_checkpointing": True}
+    alignment = run_values["alignment"] | {"checkpoint_interval_steps": 7, "keep_checkpoints": 5} | smaller
     changed = RunConfig.parse(run_values | {"alignment": alignment, "scaling": {"num_workers": 5, "zero_stage": 1}})
     refuse_changes(config.folder / "alignment", stage_settings(changed, "alignment"))
 
 
 def test_instruction_tuning_without_alignment_says_what_to_run(run_config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="Run the alignment stage first"):
-        stage_settings(run_config, "instruction")
+        resolve_start(run_config, "instruction")

@@ -3,11 +3,13 @@
 A line is the path of a pickled (function of this file, arguments); the result goes to PATH.RANK, in a new file.
 """
 
+import gc
 import os
 import pickle
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from protein2text.config import RunConfig
+from protein2text.errors import DeviceOutOfMemory
 from protein2text.train import loop
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
+from protein2text.train.out_of_memory import explained
 from protein2text.train.plan import Plan
 from protein2text.train.planned import PlannedStep
 from protein2text.train.rows import gather, places_of, planned_rows, read_steps
@@ -56,22 +61,88 @@ def micro_batches_of(step: int) -> list[tuple[Tensor, bool]]:
     return [[(rows[:7], True), (rows[7:8], True)], [(rows[8:], True), (rows[:1], False)]][dist.get_rank()]
 
 
-def engine_steps(settings: dict[str, Any], zero_stage: int, resume_at: int | None, num_steps: int) -> dict[str, Any]:
+def engine_steps(
+    settings: dict[str, Any], zero_stage: int, resume_at: int | None, num_steps: int, offload: bool = False
+) -> dict[str, Any]:
     """Norms and final state of a few steps; those from ``resume_at`` on by a second engine from the first's state."""
     config = StageConfig.model_validate(settings)
-    engine = DeepSpeedEngine(OddModel(), config=config, zero_stage=zero_stage, device=CPU)
+    engine = DeepSpeedEngine(OddModel(), config=config, zero_stage=zero_stage, device=CPU, offload=offload)
     norms = []
     for step in range(num_steps):
         if step == resume_at:
             state, model = engine.full_state(), OddModel()
             model.load_state_dict(state["weights"], strict=False)
-            engine = DeepSpeedEngine(model, config=config, zero_stage=zero_stage, device=CPU)
+            engine = DeepSpeedEngine(model, config=config, zero_stage=zero_stage, device=CPU, offload=offload)
             engine.load_moments(state, step)
         micro_batches = micro_batches_of(step)
         for number, (rows, counted) in enumerate(micro_batches):
             engine.backward(engine.forward(rows), weight=counted / 100, last=number == len(micro_batches) - 1)
         norms.append(float(engine.step(config.learning_rate * (1 + step % 3))))
     return {"norms": norms, "state": engine.full_state()}
+
+
+class WideModel(nn.Module):
+    """So large that padding and scalars do not count, and so deep that one layer's gradient counts little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(300, 300).requires_grad_(False)
+        self.trained = nn.Sequential(*(nn.Linear(300, 300) for _ in range(8)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.trained(self.frozen(rows)).square().sum()
+
+
+def most_bytes_in_a_step(settings: dict[str, Any], zero_stage: int) -> int:
+    """Of all tensors that came to be with an engine, and at most during its second step, of two micro-batches."""
+
+    def alive() -> dict[int, int]:
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # gc also finds objects that warn when they are looked at
+            tensors = [value for value in gc.get_objects() if isinstance(value, Tensor)]
+        storages = [tensor.untyped_storage() for tensor in tensors if tensor.device.type == "cpu"]
+        return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+    def step() -> None:
+        for last in (False, True):
+            engine.backward(engine.forward(torch.randn(2, 300)), weight=1.0, last=last)
+        engine.step(config.learning_rate)
+
+    before = alive()
+    config = StageConfig.model_validate(settings)
+    engine = DeepSpeedEngine(WideModel(), config=config, zero_stage=zero_stage, device=CPU)
+    step()
+    held = sum(num_bytes for place, num_bytes in alive().items() if place not in before)
+    return held + peak_bytes(step)
+
+
+def peak_bytes(work: Callable[[], None]) -> int:
+    """Most that some work has allocated at once beside what was there, as torch's profiler counts it."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    held = most = 0
+    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    for event in sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def out_of_memory(config: RunConfig) -> list[str]:
+    """What becomes of a host's out of memory, and of another RuntimeError."""
+    told = []
+    for error in (None, RuntimeError("mat1 and mat2 shapes cannot be multiplied")):
+        try:
+            with explained(StageTask(config, "alignment", 1, {})):
+                if error:
+                    raise error
+                torch.empty(2**60, dtype=torch.uint8)
+        except DeviceOutOfMemory as explanation:
+            told.append(str(explanation))
+        except RuntimeError as left:
+            told.append(f"{type(left).__name__}: {left}")
+    return told
 
 
 def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int | None) -> dict[int, list[str]]:

@@ -30,10 +30,9 @@ from deepspeed.utils import (  # noqa: E402
     safe_set_local_optimizer_state,
 )
 
+from protein2text.train.launch import engine_settings  # noqa: E402
 from protein2text.train.stage_config import StageConfig  # noqa: E402
 
-MAX_BUCKET_ELEMENTS = 50_000_000
-"""Gradient elements reduced at once; DeepSpeed's own default reserves 2 GB of float32 for it."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 WEIGHTS = "weights"
 
@@ -44,8 +43,14 @@ class DeepSpeedEngine:
     Every method is a collective: all workers call the same ones in the same order.
     """
 
-    def __init__(self, model: nn.Module, *, config: StageConfig, zero_stage: int, device: torch.device) -> None:
-        """Wrap a model whose weights and ``requires_grad`` are final; the process group exists already."""
+    def __init__(
+        self, model: nn.Module, *, config: StageConfig, zero_stage: int, device: torch.device, offload: bool = False
+    ) -> None:
+        """Wrap a model whose weights and ``requires_grad`` are final; the process group exists already.
+
+        Args:
+            offload: keep AdamW's state and the weights that it updates in host memory.
+        """
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         _quiet()
         initialize_communication()
@@ -55,7 +60,10 @@ class DeepSpeedEngine:
         model.to(device)
         groups = parameter_groups(self.parameters, config.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=0.0, betas=config.betas, fused=True)
-        settings = engine_settings(self.parameters, config, zero_stage)
+        num_trained = sum(parameter.numel() for parameter in self.parameters.values())
+        settings = engine_settings(
+            num_trained, config, zero_stage=zero_stage, offload=offload, on_gpu=device.type == "cuda"
+        )
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=settings)
         self._create_moments()
 
@@ -171,22 +179,6 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float
     vectors = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
-
-
-def engine_settings(parameters: Mapping[str, nn.Parameter], config: StageConfig, zero_stage: int) -> dict[str, Any]:
-    """DeepSpeed's configuration. Its mixed precision stays off: autocast computes, weights and state are float32."""
-    num_elements = sum(parameter.numel() for parameter in parameters.values())
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": config.max_grad_norm,
-        "steps_per_print": None,
-        "zero_optimization": {
-            "stage": zero_stage,
-            "reduce_bucket_size": min(num_elements, MAX_BUCKET_ELEMENTS),
-            "overlap_comm": torch.cuda.is_available(),
-        },
-    }
 
 
 def _copied(value: Tensor) -> Tensor:

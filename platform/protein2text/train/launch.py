@@ -7,12 +7,14 @@ setting says why it is there.
 from dataclasses import dataclass
 from typing import Any
 
-from protein2text.train.stage_config import ScalingConfig
+from protein2text.train.stage_config import ScalingConfig, StageConfig
 
 PROCESS_GROUP_TIMEOUT_S = 600
 """A worker stuck in a collective is found after this long; torch's own limit is half an hour."""
 HEALTH_CHECK_INTERVAL_S = 0.5
 """Ray's own 2 s would be the least time in which a lost worker is noticed."""
+MAX_BUCKET_ELEMENTS = 50_000_000
+"""Gradient elements reduced at once; DeepSpeed's own default reserves 2 GB of float32 for it."""
 
 NCCL_ENVIRONMENT = {
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
@@ -59,3 +61,30 @@ def launch(scaling: ScalingConfig) -> Launch:
         controller_environment={"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(HEALTH_CHECK_INTERVAL_S)},
         worker_environment=NCCL_ENVIRONMENT if on_gpu else {},
     )
+
+
+def engine_settings(
+    num_trained: int, config: StageConfig, *, zero_stage: int, offload: bool, on_gpu: bool
+) -> dict[str, Any]:
+    """DeepSpeed's configuration. Its mixed precision stays off: autocast computes, weights and state are float32.
+
+    Offloaded state is updated by the same AdamW, torch's, on the CPU. DeepSpeed would rather have its own, which needs
+    a compiler where training starts.
+
+    Args:
+        num_trained: elements of the parameters that train.
+    """
+    offloading = {"offload_optimizer": {"device": "cpu", "pin_memory": on_gpu}} if offload else {}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.max_grad_norm,
+        "steps_per_print": None,
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_optimization": {
+            "stage": zero_stage,
+            "reduce_bucket_size": min(num_trained, MAX_BUCKET_ELEMENTS),
+            "overlap_comm": on_gpu,
+            **offloading,
+        },
+    }

@@ -34,6 +34,8 @@ def lineage(config: RunConfig, stage: Stage, settings: dict[str, Any]) -> dict[s
     found["decoder"] = _base(config.model.decoder)
     if stage == "instruction":
         found["alignment_model.manifest.sha256"] = settings["alignment_model"]
+        if settings.get("start_version"):
+            found["start"] = settings["start_version"]
     found["code.commit"] = code_commit()
     found |= {f"version.{name}": version(name) for name in PACKAGES}
     found["ray.job"] = ray.get_runtime_context().get_job_id()

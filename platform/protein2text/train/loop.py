@@ -26,6 +26,7 @@ from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.events import Event, EventWriter, Tell
 from protein2text.train.meter import StepMeter, step_numbers
+from protein2text.train.out_of_memory import explained
 from protein2text.train.planned import PlannedStep
 from protein2text.train.rows import read_steps
 from protein2text.train.schedule import learning_rate
@@ -63,10 +64,13 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
     if task.features:
         max_bytes = int(stage.state_cache_gib * 2**30)
         model.encoder = open_cache(model.encoder, model.reading, stage.precision, task.features, max_bytes)
-    engine = DeepSpeedEngine(model, config=stage, zero_stage=scaling.zero_stage, device=device)
-    if state is not None:
-        engine.load_moments(state, first_step)
-        state = None
+    with explained(task):
+        engine = DeepSpeedEngine(
+            model, config=stage, zero_stage=scaling.zero_stage, device=device, offload=scaling.offload_optimizer
+        )
+        if state is not None:
+            engine.load_moments(state, first_step)
+            state = None
     with writing(task, _tell(task, events), first_step) as writer:
         _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
         if isinstance(model.encoder, FeatureCache):
@@ -83,9 +87,15 @@ def build_model(task: StageTask, state: State | None) -> ProteinToText:
     """The stage's model on the CPU, its stage's parameters trainable, at a checkpoint's weights if one is given."""
     torch.manual_seed(task.config.seed)
     start = task.start_model
-    model = ProteinToText(task.config.model) if start is None else ProteinToText.from_pretrained(start)
+    if start is None:
+        model = ProteinToText(task.config.model)
+    else:
+        bases = task.config.model
+        model = ProteinToText.from_pretrained(start, base=bases.decoder.source, encoder=bases.encoder.source)
     model.set_stage(task.stage)
     model.train()
+    if task.config.stage(task.stage).activation_checkpointing:
+        model.decoder.checkpoint_activations()
     if state is not None:
         with torch.no_grad():
             for name, parameter in model.trainable().items():
@@ -98,11 +108,15 @@ def train_step(task: StageTask, engine: DeepSpeedEngine, planned: PlannedStep, r
 
     Returns:
         That sum over all workers, nats, and the gradient's norm before clipping, on the device.
+
+    Raises:
+        DeviceOutOfMemory: naming the step's largest micro-batch.
     """
     bf16 = task.config.stage(task.stage).precision == "bf16"
     bridge, reading = task.config.model.bridge, reading_of(task.config.model)
-    loss_sum = accumulate(engine, planned, bridge, reading, bf16=bf16)
-    grad_norm = engine.step(rate)
+    with explained(task, planned):
+        loss_sum = accumulate(engine, planned, bridge, reading, bf16=bf16)
+        grad_norm = engine.step(rate)
     dist.all_reduce(loss_sum)
     return loss_sum, grad_norm
 
@@ -218,7 +232,7 @@ def _save_model(task: StageTask) -> None:
     about = {
         "run": task.config.name, "stage": task.stage, "steps": trainer["step"], "settings": task.settings,
         "licences": data.licences, "corpus_licences": corpus_licences(data.corpus),
-        "leaks": list(dict.fromkeys([*earlier, *task.leaks])),
+        "leaks": list(dict.fromkeys([*earlier, *task.leaks])), "start": task.start_version,
     }  # fmt: skip
     records = trained_records(data.corpus, load_split(data.split) if data.split else None)
     trained = {protein["checksum"] for record in records for protein in record["proteins"]}

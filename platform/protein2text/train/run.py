@@ -30,12 +30,14 @@ from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_recor
 from protein2text.train.follow import EventFollower
 from protein2text.train.launch import launch
 from protein2text.train.lineage import lineage, public_config
+from protein2text.train.memory_check import check_memory
 from protein2text.train.page import write_run_page
 from protein2text.train.plan import Plan
 from protein2text.train.schedule import num_warmup_steps
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
-from protein2text.train.task import FEATURES, StageTask, run_worker
+from protein2text.train.start import keep_start, resolve_start
+from protein2text.train.task import FEATURES, GAVE_UP, StageTask, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -61,18 +63,21 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
 
     Args:
         config: the run; its folder holds everything the stage makes.
-        stage: ``alignment``, or ``instruction``, which begins with the alignment's model.
+        stage: ``alignment``, or ``instruction``, which begins with an alignment's model.
         on_event: told of every step and decision, from another thread.
 
     Raises:
         ResumeMismatch: the run's name was used with other settings.
-        ResourcesUnavailable: the cluster can never hold the workers.
-        MissingFile: a corpus, split, test set or alignment model is not there.
+        ResourcesUnavailable: the cluster can never hold the workers, or a worker's device its weights.
+        DeviceOutOfMemory: a worker's device could not hold a micro-batch.
+        MissingFile: a corpus, split, test set or the model to begin with is not there.
+        ConfigError: the model to begin with is of another shape than the run's.
         LeakError: training records share something with a registered test set, and ``data.allow_leak`` is not set.
         ServiceError: the checkpoint store does not answer, and there is no good checkpoint to go on from without it.
     """
     folder = config.folder / stage
-    settings = stage_settings(config, stage)
+    start = resolve_start(config, stage)
+    settings = stage_settings(config, stage, start)
     refuse_changes(folder, settings)
     if finished := _finished(folder):
         logger.info("%s/%s is finished: %d steps, loss %.4f", config.name, stage, finished.steps, finished.final_loss)
@@ -82,10 +87,12 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         require(config.scaling, cluster_supply())
         feed = _feed(config, stage)
         plan = feed.plan
+        sentences = check_memory(config, stage, plan)
         settings["data.records"] = plan.digest
         refuse_changes(folder, settings)
         save_settings(folder, settings)
-        task = StageTask(config, stage, plan.num_steps, settings, leaks)
+        version = start.version if start else None
+        task = StageTask(config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version)
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
         with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task):
@@ -93,10 +100,12 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
             _tell_beginning(task, run_log)
             if leaks:
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
+            for sentence in sentences:
+                tell(sentence)
             for leak in leaks:
                 tell(f"trained with a leak: {leak}", level="warning")
             prepare(task, tell)
-            _fit(task, feed)
+            fit(task, feed)
     return _finish(task, run_log)
 
 
@@ -133,10 +142,15 @@ def _tell_beginning(task: StageTask, run_log: registry.RunLog) -> None:
 
 def _feed(config: RunConfig, stage: Stage) -> Feed:
     tokenized = tokenized_records(config, stage)
-    return feed_of(_plan(config, stage, tokenized), tokenized)
+    return feed_of(plan_stage(config, stage, tokenized), tokenized)
 
 
-def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
+def plan_stage(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
+    """The stage's order of work, and a log line with its arithmetic.
+
+    Raises:
+        ConfigError: no record, or fewer than fill a batch.
+    """
     settings = config.stage(stage)
     sizes, too_long = record_sizes(tokenized, settings.max_length)
     if too_long:
@@ -162,8 +176,13 @@ def _plan(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> Plan:
     return plan
 
 
-def _fit(task: StageTask, feed: Feed) -> None:
-    """Run the workers; a lost one restarts all from the newest good checkpoint."""
+def fit(task: StageTask, feed: Feed) -> None:
+    """Run the workers; a lost one restarts all from the newest good checkpoint.
+
+    Raises:
+        ProteinToTextError: a worker's own, as it was raised.
+    """
+    (task.folder / GAVE_UP).unlink(missing_ok=True)
     resolved = launch(task.config.scaling)
     for name, value in resolved.controller_environment.items():
         os.environ.setdefault(name, value)

@@ -7,24 +7,26 @@ from typing import Any
 from protein2text.config import RunConfig
 from protein2text.data.records import load_card
 from protein2text.data.split_folder import load_split
-from protein2text.errors import MissingFile, ResumeMismatch
-from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
+from protein2text.errors import ResumeMismatch
 from protein2text.train.stage_config import Stage
+from protein2text.train.start import Start
 
 SETTINGS = "settings.json"
-FREE_KEYS = ("checkpoint_interval_steps", "keep_checkpoints", "keep_best", "state_cache_gib")
+FREE_KEYS = (
+    "checkpoint_interval_steps", "keep_checkpoints", "keep_best", "micro_batch_tokens", "micro_batch_residues",
+    "activation_checkpointing", "state_cache_gib",
+)  # fmt: skip
 """Settings of a stage that may change while it runs, as the number of workers and the ZeRO stage may."""
 
 Settings = dict[str, Any]
 """Values by dotted key."""
 
 
-def stage_settings(config: RunConfig, stage: Stage) -> Settings:
+def stage_settings(config: RunConfig, stage: Stage, start: Start | None = None) -> Settings:
     """The model, the stage, the seed, the data by checksum and, for instruction tuning, the model it begins with.
 
     Raises:
-        MissingFile: a corpus, split or alignment model is not there.
-        CorruptCheckpoint: the alignment model differs from its manifest.
+        MissingFile: a corpus or split is not there.
     """
     values: dict[str, Any] = {
         "seed": config.seed,
@@ -35,14 +37,10 @@ def stage_settings(config: RunConfig, stage: Stage) -> Settings:
             "split": load_split(config.data.split).card["checksum"] if config.data.split else None,
         },
     }
-    if stage == "instruction":
-        start = config.folder / "alignment" / "model"
-        if not start.is_dir():
-            raise MissingFile(
-                str(start), "the model that instruction tuning begins with", "Run the alignment stage first."
-            )
-        verify_manifest(start)
-        values["alignment_model"] = sha256_of(start / MANIFEST)
+    if start is not None:
+        values["alignment_model"] = start.manifest_sha256
+        if start.version:
+            values["start_version"] = start.version
     return dict(_leaves(values))
 
 

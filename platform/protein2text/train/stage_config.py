@@ -34,6 +34,9 @@ class StageConfig(Config):
     """Decoder positions one worker holds at once."""
     micro_batch_residues: int = Field(default=16384, gt=0)
     """Residues one worker holds at once."""
+    activation_checkpointing: bool = False
+    """Keep only what enters each decoder layer, and compute the rest of it again in the backward pass: about a third
+    more work for a fraction of the activations."""
     state_cache_gib: float = Field(default=0.0, ge=0)
     """Disk that the folder of residue states may take, so that a protein that comes back is not encoded again: that of
     ``data.features``, else one in the run's own folder while it trains. 0 keeps none, which is right where each protein
@@ -57,6 +60,14 @@ class StageConfig(Config):
         return self
 
 
+class InstructionConfig(StageConfig):
+    """The instruction stage: a stage, and where it begins."""
+
+    start: str | None = None
+    """Model folder, ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` to begin with; by default the model that this
+    run's own alignment made. An alias is looked up once, when the stage begins."""
+
+
 class ScalingConfig(Config):
     """How many workers train, what each holds, and how their state is split."""
 
@@ -67,6 +78,9 @@ class ScalingConfig(Config):
     """Zero trains on CPU over gloo; any GPU trains over NCCL."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO: 0 replicates, 1 splits optimizer state, 2 also gradients, 3 also weights."""
+    offload_optimizer: bool = False
+    """Keep AdamW's moments and the float32 weights that it updates in host memory, and update there (``zero_stage`` 1
+    to 3): frees up to 12 bytes a trained parameter on the GPU, for a transfer of gradients and weights each step."""
     placement_strategy: Literal["PACK", "SPREAD"] = "PACK"
     """``PACK`` puts workers on as few nodes as can be, since gradients go faster between the GPUs of one node than over
     the network; ``SPREAD`` deals them out, where each needs the memory, disk or network of a node to itself."""
@@ -85,6 +99,12 @@ class ScalingConfig(Config):
         if numbers[0] > numbers[1]:
             raise ValueError(f"{value!r} is not [fewest, most]; write the smaller number first")
         return value
+
+    @model_validator(mode="after")
+    def offloading_splits(self) -> Self:
+        if self.offload_optimizer and not self.zero_stage:
+            raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3; stage 0 keeps everything where it trains")
+        return self
 
 
 class CheckpointStoreConfig(Config):

@@ -11,6 +11,9 @@ from protein2text.train.stage_config import Stage
 FEATURES = "features"
 """Folder of a run in which residue states are kept while it trains, unless its user names one."""
 
+GAVE_UP = "out-of-memory.json"
+"""In a stage's folder while a command is at work on it: the error that no restart would mend."""
+
 
 @dataclass(frozen=True)
 class StageTask:
@@ -23,6 +26,10 @@ class StageTask:
     """What a resumed run must share with this one; kept with every checkpoint."""
     leaks: tuple[str, ...] = ()
     """Leaks into registered test sets, in spite of which it is trained."""
+    start: Path | None = None
+    """Model folder to begin instruction tuning with, if not the run's own alignment."""
+    start_version: str | None = None
+    """Its address in the registry, if it came from there."""
 
     @property
     def folder(self) -> Path:
@@ -46,15 +53,24 @@ class StageTask:
     @property
     def start_model(self) -> Path | None:
         """Model folder that the stage begins with; alignment begins with a random bridge."""
-        return self.config.folder / "alignment" / "model" if self.stage == "instruction" else None
+        own = self.config.folder / "alignment" / "model"
+        return self.start or (own if self.stage == "instruction" else None)
 
 
 def run_worker(loop_config: dict[str, Any]) -> None:
     """What Ray Train calls on every worker, with the stage under ``task`` and its `Feed` under ``feed``."""
-    import ray.train.torch  # these two here, so that only workers import DeepSpeed
+    import ray.train.torch  # these here, so that only workers import DeepSpeed
 
+    from protein2text.errors import DeviceOutOfMemory
     from protein2text.train.loop import train
+    from protein2text.train.out_of_memory import give_up, refuse_again
 
     context = ray.train.get_context()
     rows_from = partial(loop_config["feed"].tables, context.get_world_rank(), context.get_world_size())
-    train(loop_config["task"], rows_from, ray.train.torch.get_device())
+    task: StageTask = loop_config["task"]
+    refuse_again(task)
+    try:
+        train(task, rows_from, ray.train.torch.get_device())
+    except DeviceOutOfMemory as error:
+        give_up(task, error)
+        raise
