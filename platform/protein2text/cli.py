@@ -16,6 +16,7 @@ import protein2text.cli_qa
 import protein2text.cli_report  # noqa: F401  all three add commands to `index` or `data`
 from protein2text import __version__, cli_model
 from protein2text.cli_ask import ask
+from protein2text.cli_checkpoint import checkpoint_app
 from protein2text.cli_common import (
     EXIT_RUNTIME,
     Json,
@@ -62,6 +63,7 @@ app.command()(ask)
 app.command()(record)
 app.command()(report)
 app.command()(embed)
+app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(encoder_app, name="encoder")
 app.add_typer(index_app, name="index")
 

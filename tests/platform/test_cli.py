@@ -36,6 +36,7 @@ COMMANDS = (
     ("encoder", "list"),
     ("encoder", "export"),
     ("train",),
+    ("checkpoint", "verify"),
     ("evaluate",),
     ("predict",),
     ("record",),

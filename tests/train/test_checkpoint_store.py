@@ -249,8 +249,8 @@ def test_what_arrives_changed_is_sent_again(network: Proxy, url: str, tmp_path: 
 class Told(list[tuple[str, dict[str, Any]]]):
     """Decisions that were told; that a checkpoint lies on disk is none."""
 
-    def __call__(self, message: str | None, **values: Any) -> None:
-        if message is not None:
+    def __call__(self, message: str = "", **values: Any) -> None:
+        if message:
             self.append((message, values))
 
 

@@ -21,7 +21,7 @@ from protein2text.train.stage_config import StageConfig
 CONFIG = StageConfig(epochs=1, global_batch=1, learning_rate=1, keep_checkpoints=2, keep_best=1)
 
 
-def say_nothing(message: str, **values: Any) -> None:
+def say_nothing(message: str = "", **values: Any) -> None:
     pass
 
 
@@ -144,8 +144,8 @@ def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], part
         (lambda values: values.pop("a"), r"exp_avg\.safetensors: a is missing, in weights \[3, 5\]"),
         (lambda values: values.update(c=torch.zeros(1)), r"exp_avg\.safetensors: c is \[1\], in weights missing"),
         (lambda values: values.update(b=torch.zeros(6)), r"exp_avg\.safetensors: b is \[6\], in weights \[7\]"),
-        (lambda values: values["a"].view(-1)[4].fill_(float("nan")), r"a has values that are not finite"),
-        (lambda values: values["b"][0].fill_(float("inf")), r"b has values that are not finite"),
+        (lambda values: values["a"].view(-1)[4].fill_(float("nan")), r"a is not finite everywhere"),
+        (lambda values: values["b"][0].fill_(float("inf")), r"b is not finite everywhere"),
     ],
 )
 def test_what_training_cannot_use_is_refused_though_its_sums_are_right(
@@ -272,14 +272,13 @@ def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_t
 
 def test_the_writer_says_what_lies_on_disk_and_which_orphans_it_deleted(folder: Path) -> None:
     (folder / ".partial-00000015").mkdir()
-    said: list[tuple[str | None, dict[str, str]]] = []
-    writer = CheckpointWriter(folder, CONFIG, lambda message, **values: said.append((message, values)), None)
+    said: list[Any] = []
+    writer = CheckpointWriter(
+        folder, CONFIG, lambda message="", **values: said.append(message or values["checkpoint"]), None
+    )
     writer.write(30, state_of(30), {"validation_loss": None})
     writer.finish()
-    assert said == [
-        (None, {"checkpoint": "step-00000030"}),
-        ("deleted, since no finished checkpoint needs them: .partial-00000015", {}),
-    ]
+    assert said == ["step-00000030", "deleted, since no finished checkpoint needs them: .partial-00000015"]
     assert names(folder) == ["step-00000020", "step-00000030"]
     trainer = json.loads((folder / "step-00000030" / "trainer.json").read_text())
     assert trainer == {"version": 1, "step": 30, "validation_loss": None}

@@ -1,5 +1,6 @@
 """Writes a stage's checkpoints behind the training loop, on worker 0: the loop only gathers the state."""
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,8 +56,9 @@ class CheckpointWriter:
             self._uploader.finish()
 
     def _write(self, step: int, state: State, trainer: Mapping[str, Any]) -> None:
+        began = time.monotonic()
         folder, spared = checkpoints.save(self._folder, step, state, trainer), []
-        self._tell(None, checkpoint=folder.name)
+        self._tell(checkpoint=folder.name, write_s=round(time.monotonic() - began, 3))
         if self._uploader:
             self._uploader.offer(folder)
             spared = self._uploader.reading()

@@ -210,19 +210,29 @@ def _trainer(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_unequal_parts(folder: Path) -> None:
-    """Weights and both moments hold the same names and shapes, all finite; one tensor is in memory at a time."""
-    wanted: dict[str, list[int]] = {}
-    for part in PARTS:
-        name = f"{part}.safetensors"
-        try:
-            with safe_open(folder / name, "pt") as file:
-                shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  no mapping
-                endless = [key for key in shapes if not torch.isfinite(file.get_tensor(key)).all()]
-        except SafetensorError as error:
-            raise CorruptCheckpoint(str(folder), name, f"cannot be read ({error})", REMEDY) from None
-        wanted = wanted or shapes
-        if odd := sorted(key for key in {*wanted, *shapes} if wanted.get(key) != shapes.get(key)):
-            problem = f"{odd[0]} is {shapes.get(odd[0], 'missing')}, in weights {wanted.get(odd[0], 'missing')}"
-            raise CorruptCheckpoint(str(folder), name, problem, REMEDY)
-        if endless:
-            raise CorruptCheckpoint(str(folder), name, f"{endless[0]} has values that are not finite", REMEDY)
+    """Weights and both moments hold the same names and shapes, all finite."""
+    shapes = {part: finite_shapes(folder / f"{part}.safetensors") for part in PARTS}
+    wanted = shapes["weights"]
+    for part, found in shapes.items():
+        if odd := sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name)):
+            problem = f"{odd[0]} is {found.get(odd[0], 'missing')}, in weights {wanted.get(odd[0], 'missing')}"
+            raise CorruptCheckpoint(str(folder), f"{part}.safetensors", problem, REMEDY)
+
+
+def finite_shapes(path: Path) -> dict[str, list[int]]:
+    """Shape by name of the tensors of a file, all of which are looked at, one in memory at a time.
+
+    Raises:
+        CorruptCheckpoint: it is no safetensors file, or a value is not finite.
+    """
+    shapes: dict[str, list[int]] = {}
+    try:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  no mapping
+                tensor = file.get_tensor(name)
+                if not torch.isfinite(tensor).all():
+                    raise CorruptCheckpoint(str(path.parent), path.name, f"{name} is not finite everywhere", REMEDY)
+                shapes[name] = list(tensor.shape)
+    except SafetensorError as error:
+        raise CorruptCheckpoint(str(path.parent), path.name, f"cannot be read ({error})", REMEDY) from None
+    return shapes

@@ -18,7 +18,7 @@ loss        a step: ``step``, ``num_steps``, and numbers over all workers, see `
 validation  losses of held-out records after ``step``
 message     a decision with its reason
 lineage     what a driver began with: data, weights, code
-checkpoint  one that lies whole on disk since ``time``
+checkpoint  name of one that lies whole on disk since ``time``, and ``write_s``, the seconds of writing it meanwhile
 """
 
 PLAIN_METRICS = (
@@ -29,9 +29,9 @@ PLAIN_METRICS = (
 
 
 class Tell(Protocol):
-    """Writes one event: what was decided and why, if anything was, and values that go with it."""
+    """Writes one event: what was decided and why, if it was a decision, and values that go with it."""
 
-    def __call__(self, message: str | None, **values: Any) -> None: ...
+    def __call__(self, message: str = "", **values: Any) -> None: ...
 
 
 class EventWriter:
@@ -50,6 +50,15 @@ class EventWriter:
     def _append(self, text: str) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+def teller(writer: EventWriter, stage: str) -> Tell:
+    """Writes decisions of a stage."""
+
+    def tell(message: str = "", **values: Any) -> None:
+        writer.write({"stage": stage} | ({"message": message} if message else {}) | values)
+
+    return tell
 
 
 def read_events(path: Path) -> list[Event]:

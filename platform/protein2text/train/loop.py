@@ -24,7 +24,7 @@ from protein2text.train.checkpoint_store import newest_good, open_store
 from protein2text.train.checkpoint_writer import CheckpointWriter, writing
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
-from protein2text.train.events import Event, EventWriter, Tell
+from protein2text.train.events import Event, EventWriter, teller
 from protein2text.train.meter import StepMeter, step_numbers
 from protein2text.train.out_of_memory import explained
 from protein2text.train.planned import PlannedStep
@@ -71,7 +71,7 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
         if state is not None:
             engine.load_moments(state, first_step)
             state = None
-    with writing(task, _tell(task, events), first_step) as writer:
+    with writing(task, teller(events, task.stage) if events else None, first_step) as writer:
         _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
         if isinstance(model.encoder, FeatureCache):
             model.encoder.flush()
@@ -238,12 +238,6 @@ def _save_model(task: StageTask) -> None:
     trained = {protein["checksum"] for record in records for protein in record["proteins"]}
     write_trained_on(task.folder / "model", trained, start)
     build_model(task, state).save_pretrained(task.folder / "model", run=about)
-
-
-def _tell(task: StageTask, events: EventWriter | None) -> Tell | None:
-    if events is None:
-        return None
-    return lambda message, **values: events.write(_event(task, **({"message": message} if message else {}), **values))
 
 
 def _event(task: StageTask, step: int | None = None, **values: Any) -> Event:

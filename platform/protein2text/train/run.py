@@ -8,9 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ray.data
 import ray.train
@@ -25,7 +23,7 @@ from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.checkpoint_store import prepare
 from protein2text.train.curve import draw_loss_curve
-from protein2text.train.events import EventWriter, OnEvent, read_events, read_steps
+from protein2text.train.events import EventWriter, OnEvent, Tell, read_events, read_steps, teller
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.launch import launch
@@ -95,8 +93,8 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         task = StageTask(config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version)
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
-        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task):
-            tell = partial(_tell, task)
+        tell = teller(EventWriter(task.events), stage)
+        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task, tell):
             _tell_beginning(task, run_log)
             if leaks:
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
@@ -109,17 +107,13 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
     return _finish(task, run_log)
 
 
-def _tell(task: StageTask, message: str, **values: Any) -> None:
-    EventWriter(task.events).write({"stage": task.stage, "message": message, **values})
-
-
 @contextmanager
-def _told(task: StageTask) -> Iterator[None]:
+def _told(task: StageTask, tell: Tell) -> Iterator[None]:
     """If the block ends early, tell why and write the stage's page as it stands."""
     try:
         yield
     except BaseException as error:
-        _tell(task, f"stopped: {type(error).__name__}: {error}".rstrip(": "), level="warning")
+        tell(f"stopped: {type(error).__name__}: {error}".rstrip(": "), level="warning")
         write_run_page(task.folder)
         raise
 
