@@ -76,6 +76,12 @@ class RunConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _checkpoint_store_is_elsewhere(self) -> "RunConfig":
+        if self.checkpoint_store.url == self.output:
+            raise ValueError(f"checkpoint_store.url={self.output} is where the run itself lies; name another place")
+        return self
+
     @property
     def folder(self) -> Path:
         """The run's folder, OUTPUT/NAME."""

@@ -3,6 +3,7 @@
 import http.client
 import json
 import multiprocessing
+import os
 import shutil
 import threading
 import time
@@ -186,6 +187,8 @@ def test_the_store_keeps_the_newest_and_the_best_and_drops_the_rest_of_uploads(
 def test_a_place_that_another_run_began_is_refused(store: CheckpointStore) -> None:
     store.begin({"seed": 1, "data": "a"})
     store.begin({"seed": 1, "data": "a"})
+    store._call("pipe_file", f"{store._root}/settings.json", b'{"seed": 1, "da')  # as a killed driver may leave it
+    store.begin({"seed": 1, "data": "a"})
     with pytest.raises(ResumeMismatch, match=r"run/alignment' exists with seed=1, now seed=2"):
         store.begin({"seed": 2, "data": "a"})
 
@@ -202,7 +205,7 @@ def test_damage_in_the_store_is_found_and_the_checkpoint_before_it_used(url: str
     found = newest_good(tmp_path / "there", store)
     assert found.folder == tmp_path / "there" / "step-00000010"
     expected = f"{url}/run/alignment/step-00000020: weights.safetensors: its SHA-256 differs from the manifest's"
-    assert found.problems == (f"{expected}. An older checkpoint is used.",)
+    assert found.problems == (f"{expected}. It is not used; the one before it may be good.",)
     store.upload(saved[1])
     assert newest_good(tmp_path / "elsewhere", store).folder == tmp_path / "elsewhere" / "step-00000020"
 
@@ -302,6 +305,23 @@ def test_a_store_that_stalls_is_given_up_in_time_and_only_the_newest_waits_for_i
     assert told[-1][1] == {"uploads": {"done": 0, "failed": 2, "skipped": 1}}
 
 
+def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody writes to stands for a network disk whose server is gone: reading it never returns."""
+    store, told = stored_at(str(tmp_path / "store")), Told()
+    pipe = Path(store.url) / "step-00000010" / "exp_avg.safetensors"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    monkeypatch.setattr(CheckpointStore, "longest_s", 0.1)
+    uploader = CheckpointUploader(store, CONFIG, told, None)
+    uploader.offer(save(tmp_path / "here", 10))
+    began = time.monotonic()
+    uploader.finish()
+    assert time.monotonic() - began < 5
+    pipe.write_bytes(b"")  # lets the thread go
+    assert told[0][0] == "step-00000010 is not waited for any longer: the store has stopped answering"
+    assert told[1][1] == {"uploads": {"done": 0, "failed": 1, "skipped": 0}}
+
+
 @pytest.mark.parametrize(
     "num_sent", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3)), len(checkpoints.FILES)]
 )
@@ -394,6 +414,8 @@ def test_a_place_that_cannot_be_is_refused_by_its_key(tmp_path: Path, run_values
         RunConfig.parse(run_values | {"checkpoint_store": {"url": "memory://x"}})
     with pytest.raises(ConfigError, match=r"checkpoint_store\.url: .*known are s3://"):
         stored_at("nowhere://x")
+    with pytest.raises(ConfigError, match="is where the run itself lies"):
+        RunConfig.parse(run_values | {"checkpoint_store": {"url": run_values["output"]}})
     relative = RunConfig.parse(run_values | {"checkpoint_store": {"url": "copies"}})
     assert relative.checkpoint_store.url == str(Path("copies").absolute())
 

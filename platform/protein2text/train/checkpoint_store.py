@@ -51,6 +51,11 @@ class CheckpointStore:
         self._deadline = 0.0
         self._losses: dict[int, float | None] = {}
 
+    @property
+    def longest_s(self) -> float:
+        """The most that an upload can take before it is given up, on a store that can be given up."""
+        return self._patience.attempts * (self._patience.timeout_s + self._patience.longest_wait_s)
+
     def begin(self, settings: Settings) -> None:
         """Make sure that the place can be written to, and is this run's.
 
@@ -63,7 +68,7 @@ class CheckpointStore:
         def saved_or_write() -> Any:
             try:
                 return json.loads(self._call("cat_file", path))
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):  # or the half of one, from a killed driver
                 self._make_folder(self._root)
                 self._call("pipe_file", path, json.dumps(settings, indent=1, sort_keys=True).encode())
                 return settings
@@ -93,8 +98,10 @@ class CheckpointStore:
             checkpoints.verify(partial)
         except CorruptCheckpoint as error:
             shutil.rmtree(partial, ignore_errors=True)
-            place = f"{self.url}/{name_of(step)}"
-            raise type(error)(place, error.file, error.problem, "An older checkpoint is used.") from None
+            remedy = (
+                error.remedy if isinstance(error, OtherVersion) else "It is not used; the one before it may be good."
+            )
+            raise type(error)(f"{self.url}/{name_of(step)}", error.file, error.problem, remedy) from None
         shutil.rmtree(folder / name_of(step), ignore_errors=True)
         return partial.rename(folder / name_of(step))
 

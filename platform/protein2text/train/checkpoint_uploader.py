@@ -46,7 +46,10 @@ class CheckpointUploader:
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(3 * self._store.longest_s)  # one in flight, one that waits, and the sweep
+        if self._thread.is_alive():
+            names = ", ".join(folder.name for folder in self.reading())
+            self._count("failed", f"{names} is not waited for any longer: the store has stopped answering")
         counts = ", ".join(f"{number} {name}" for name, number in self._counts.items())
         self._tell(f"uploads to {self._store.url}: {counts}", uploads=dict(self._counts))
 
