@@ -275,7 +275,7 @@ def test_a_store_that_refuses_stops_nothing_and_is_counted(network: Proxy, url: 
     (failed, values), (summary, total) = told
     assert failed.startswith("step-00000010 could not be uploaded, training goes on: ")
     assert "Reduce your request rate" in failed
-    assert values == {"uploads": {"done": 0, "failed": 1, "skipped": 0}}
+    assert values == {"level": "warning", "uploads": {"done": 0, "failed": 1, "skipped": 0}}
     assert summary.endswith("1 done, 1 failed, 0 skipped")
     assert total == {"uploads": {"done": 1, "failed": 1, "skipped": 0}}
     assert stored_at(url).steps() == [20]

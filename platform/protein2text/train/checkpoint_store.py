@@ -231,17 +231,17 @@ def prepare(task: StageTask, tell: Tell) -> None:
         return
     local = checkpoints.newest_good(task.checkpoints)
     for problem in local.problems:
-        tell(f"checkpoint set aside: {problem}")
+        tell(f"checkpoint set aside: {problem}", level="warning")
     try:
         store.begin(task.settings)
         found = fetch_newer(task.checkpoints, store, local.folder)
     except ServiceError as error:
         if local.folder is None:
             raise
-        tell(f"training goes on from {local.folder.name} without the store: {error}")
+        tell(f"training goes on from {local.folder.name} without the store: {error}", level="warning")
         return
     for problem in found.problems:
-        tell(f"checkpoint in the store not used: {problem}")
+        tell(f"checkpoint in the store not used: {problem}", level="warning")
     if found.folder:
         tell(f"fetched {found.folder.name} from {store.url}")
 

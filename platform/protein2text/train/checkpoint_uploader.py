@@ -80,11 +80,11 @@ class CheckpointUploader:
         try:
             unfinished = self._store.sweep(self._config.keep_checkpoints, self._config.keep_best)
         except ServiceError as error:
-            self._tell(f"old checkpoints in the store could not be deleted: {error}")
+            self._tell(f"old checkpoints in the store could not be deleted: {error}", level="warning")
             return
         if unfinished:
             self._tell(f"deleted in the store, since their upload did not end: {', '.join(unfinished)}")
 
     def _count(self, outcome: str, message: str) -> None:
         self._counts[outcome] += 1
-        self._tell(message, uploads=dict(self._counts))
+        self._tell(message, level="warning", uploads=dict(self._counts))
