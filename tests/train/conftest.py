@@ -29,6 +29,7 @@ from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
+from protein2text.train.validation_records import validation_records
 
 NUM_PROTEINS, NUM_TEST_PROTEINS = 24, 4
 
@@ -198,7 +199,7 @@ def plan_of(config: RunConfig, stage: Stage, rows: pa.Table) -> Plan:
     return Plan(
         records=tuple(RecordSize(*size) for size in sizes), seed=config.seed, epochs=settings.epochs,
         global_batch=settings.global_batch, micro_batch_tokens=settings.micro_batch_tokens,
-        micro_batch_residues=settings.micro_batch_residues,
+        micro_batch_residues=settings.micro_batch_residues, max_steps=settings.max_steps,
     )  # fmt: skip
 
 
@@ -208,7 +209,8 @@ def train_without_ray(
     """Run a stage on a group of workers as Ray Train would."""
     rows = tokenized(config, stage)
     plan = plan_of(config, stage, rows)
-    task = StageTask(config, stage, plan.num_steps, {"seed": config.seed})
+    held_out, _ = validation_records(config, stage)
+    task = StageTask(config, stage, plan.num_steps, {"seed": config.seed}, validation=held_out)
     workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after)
     return task
 

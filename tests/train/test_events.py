@@ -59,12 +59,17 @@ def test_the_caller_hears_new_events_and_mlflow_all_that_it_lacks(tmp_path: Path
     with EventFollower(path, client=client, run_id=run_id, on_event=heard.append):
         writer.write(step_event(3))
         writer.write({"stage": "alignment", "message": "a decision"})
+        losses = {"loss": 2.0, "loss_shuffled": 2.5, "loss_swapped": 2.25}
+        writer.write({**step_event(3), "validation": {**losses, "num_records": 5}})
     with EventFollower(path, client=client, run_id=run_id, on_event=heard.append):
         writer.write(step_event(4))
-    assert [event.get("step", event.get("message")) for event in heard] == [3, "a decision", 4]
+    assert [event.get("step", event.get("message")) for event in heard] == [3, "a decision", 3, 4]
     for name in metrics_of(step_event(1)):
         assert [metric.step for metric in client.get_metric_history(run_id, name)] == [1, 2, 3, 4]
-    assert client.get_run(run_id).data.metrics["loss"] == 0.25
+    metrics = client.get_run(run_id).data.metrics
+    assert metrics["loss"] == 0.25
+    validated = {name: value for name, value in metrics.items() if name.startswith("validation")}
+    assert validated == {f"validation_{name}": value for name, value in losses.items()}
 
 
 def test_thousands_of_steps_reach_mlflow_in_few_requests(tmp_path: Path, mlflow_run: tuple[Any, str]) -> None:

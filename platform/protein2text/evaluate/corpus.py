@@ -37,7 +37,7 @@ def load_corpus(records: Sequence[dict[str, Any]], split_dir: str | None, config
             "data.split", "the division into training and test", "Run `protein2text data split` and name its folder."
         )
     split = load_split(split_dir)
-    kinds = _question_kinds(records)
+    kinds = question_kinds(records)
     sides: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
     identities = {row["accession"]: row["max_identity"] for row in split.rows}
     num_mixed = 0
@@ -117,7 +117,7 @@ def make_item(
     )
 
 
-def _question_kinds(records: Iterable[dict[str, Any]]) -> dict[str, str]:
+def question_kinds(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Wordings that occur often enough to be a kind, for records that name none."""
     wordings = Counter(
         question_of(record["messages"]) for record in records if record["messages"] and record["question_kind"] is None

@@ -94,10 +94,10 @@ class ProteinToText(nn.Module):
         """Next-token logits on the supervised rows, ``(M, V)``."""
         return self.decoder.logits(self.splice(self.protein_rows(batch.proteins), batch.text), batch.text)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Sum of the cross-entropy over the batch's supervised tokens, nats, a float32 scalar."""
+    def forward(self, batch: Batch, reduction: Literal["sum", "none"] = "sum") -> Tensor:
+        """Cross-entropy of the batch's supervised tokens, nats, float32: its sum, or ``(M,)`` with ``none``."""
         logits_MV = self.logits(batch)
-        return F.cross_entropy(logits_MV.float(), batch.text.labels_M, reduction="sum")
+        return F.cross_entropy(logits_MV.float(), batch.text.labels_M, reduction=reduction)
 
     @torch.inference_mode()
     def generate(

@@ -77,6 +77,14 @@ class DeepSpeedEngine:
         loss: Tensor = self._engine(batch)
         return loss
 
+    @torch.no_grad()
+    def token_losses(self, batch: Any) -> Tensor:
+        """The model's loss of each supervised token, without dropout."""
+        self._engine.eval()
+        losses: Tensor = self.module(batch, reduction="none")
+        self._engine.train()
+        return losses
+
     def backward(self, loss_sum: Tensor, *, weight: float, last: bool) -> None:
         """Add ``weight x`` the gradient of a micro-batch's summed loss.
 

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from protein2text.config import RunConfig
 from protein2text.data.records import read_records
 from protein2text.errors import ConfigError, UnusableRecord
-from protein2text.models.encoders import reading_of
-from protein2text.models.sources import resolve_source
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, gather, places_of, planned_rows, tokenize
 from protein2text.train.stage_config import Stage
@@ -54,9 +52,7 @@ def tokenized_records(config: RunConfig, stage: Stage) -> ray.data.Dataset:
         MissingFile: a corpus is not there.
         RecordError: an exchange that cannot be trained on.
     """
-    decoder = config.model.decoder
-    tokenizer = str(resolve_source(decoder.source, decoder.revision))
-    job = TokenizeJob(stage, tokenizer, config.model.bridge, config.data.split, reading_of(config.model))
+    job = TokenizeJob.of(config, stage, config.data.split)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     records = read_records(config.data.corpus)
     tokenize_table: Any = tokenize

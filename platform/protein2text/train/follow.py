@@ -61,7 +61,8 @@ class EventFollower:
         self._offset += len(whole) + len(newline)
         for event in parsed(whole.decode().splitlines()):
             if "message" in event:
-                logger.info("%s: %s", event["stage"], event["message"])
+                level = logging.WARNING if event.get("level") == "warning" else logging.INFO
+                logger.log(level, "%s: %s", event["stage"], event["message"])
             if metrics_of(event):
                 self._waiting.append(event)
             if self._on_event is not None:

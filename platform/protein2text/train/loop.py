@@ -32,6 +32,7 @@ from protein2text.train.rows import read_steps
 from protein2text.train.schedule import learning_rate
 from protein2text.train.step import accumulate
 from protein2text.train.task import StageTask
+from protein2text.train.validation import Validator
 
 
 class StepNumbers(NamedTuple):
@@ -71,8 +72,9 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
         if state is not None:
             engine.load_moments(state, first_step)
             state = None
+    validator = Validator(task, first_step)
     with writing(task, teller(events, task.stage) if events else None, first_step) as writer:
-        _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer)
+        _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer, validator)
         if isinstance(model.encoder, FeatureCache):
             model.encoder.flush()
             if events:
@@ -123,7 +125,7 @@ def train_step(task: StageTask, engine: DeepSpeedEngine, planned: PlannedStep, r
 
 def _do_steps(
     task: StageTask, engine: DeepSpeedEngine, meter: StepMeter, steps: Iterable[PlannedStep], first_step: int,
-    events: EventWriter | None, writer: CheckpointWriter | None,
+    events: EventWriter | None, writer: CheckpointWriter | None, validator: Validator,
 ) -> None:  # fmt: skip
     stage = task.config.stage(task.stage)
     expected = first_step
@@ -135,9 +137,13 @@ def _do_steps(
         rate = learning_rate(step, num_steps=task.num_steps, peak=stage.learning_rate, warmup_ratio=stage.warmup_ratio)
         torch.manual_seed(_step_seed(task.config.seed, step, dist.get_rank()))
         tell.after(StepNumbers(planned, rate, *train_step(task, engine, planned, rate), meter.gather()))
+        if validator.is_due(step + 1):
+            tell.rest()
+            validator.validate(engine, step + 1, events)
+            tell.begin_anew()
         if (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
             tell.rest()
-            _checkpoint(task, engine, step + 1, writer)
+            _checkpoint(task, engine, step + 1, writer, validator.newest_loss)
     tell.rest()
     assert expected == task.num_steps, f"the dataset ended at step {expected} of {task.num_steps}"
 
@@ -159,6 +165,10 @@ class _Teller:
         seconds, self._began = now - self._began, now
         self.rest()
         self._unread = numbers, seconds
+
+    def begin_anew(self) -> None:
+        """Leave out of the next step's seconds what went before it."""
+        self._began = time.monotonic()
 
     def rest(self) -> None:
         """Tell of the last step; before a checkpoint, which is not to keep what a loss that is not finite made."""
@@ -204,7 +214,7 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
 
 def _checkpoint(
     task: StageTask, engine: DeepSpeedEngine, step: int, writer: CheckpointWriter | None,
-    validation_loss: float | None = None,
+    validation_loss: float | None,
 ) -> None:  # fmt: skip
     """Gather the state, all workers together, and leave it to worker 0's writer, who must be done with the last one."""
     if writer:

@@ -15,11 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from protein2text.config import RunConfig
 from protein2text.data.split_folder import Split, load_split
 from protein2text.errors import UnusableRecord
 from protein2text.models.chat import IGNORED, Example, Message, Tokenizer, description_messages, encode_example
+from protein2text.models.encoders import reading_of
 from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import BridgeConfig
+from protein2text.models.sources import resolve_source
 from protein2text.models.tokenizer import load_tokenizer
 from protein2text.train.plan import Plan, StepSize
 from protein2text.train.planned import PlannedMicroBatch, PlannedStep
@@ -54,6 +57,13 @@ class TokenizeJob:
     bridge: BridgeConfig
     split: str | None
     reading: Reading
+
+    @classmethod
+    def of(cls, config: RunConfig, stage: Stage, split: str | None) -> "TokenizeJob":
+        """A run's job: for the training records of a split, or without one for all records."""
+        decoder = config.model.decoder
+        tokenizer = str(resolve_source(decoder.source, decoder.revision))
+        return cls(stage, tokenizer, config.model.bridge, split, reading_of(config.model))
 
 
 def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:

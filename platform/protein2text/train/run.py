@@ -36,6 +36,7 @@ from protein2text.train.settings import Settings, refuse_changes, save_settings,
 from protein2text.train.stage_config import Stage
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import FEATURES, GAVE_UP, StageTask, run_worker
+from protein2text.train.validation_records import validation_records
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +91,16 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         refuse_changes(folder, settings)
         save_settings(folder, settings)
         version = start.version if start else None
-        task = StageTask(config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version)
+        validation, told = validation_records(config, stage)
+        task = StageTask(
+            config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version, validation
+        )
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
         tell = teller(EventWriter(task.events), stage)
         with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task, tell):
             _tell_beginning(task, run_log)
+            tell(told)
             if leaks:
                 client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
             for sentence in sentences:

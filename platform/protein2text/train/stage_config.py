@@ -1,5 +1,6 @@
 """Configuration of one training stage and of its workers. Light imports: the run configuration reads this."""
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,29 @@ from protein2text.base_config import Config
 
 Stage = Literal["alignment", "instruction"]
 """Alignment trains the bridge on descriptions; instruction tuning the bridge and LoRA on questions and answers."""
+
+
+MAX_VALIDATION_SHARE = 0.02
+"""Of a run's work that validation may take where its interval is not set."""
+
+
+class ValidationConfig(Config):
+    """Losses on held-out proteins while a stage trains: with the true protein, a shuffled one, and another one."""
+
+    interval_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps between two validations; by default so many that validation takes 2 % of the work. There is
+    always one after the last step."""
+    max_records: int = Field(default=64, ge=0)
+    """Records of the split's validation side that are read, of as many proteins as possible; 0 validates never."""
+
+    def interval(self, num_records: int, global_batch: int) -> int:
+        """Steps between two validations of ``num_records``.
+
+        A record is read forward three times here, and once forward and once backward in training.
+        """
+        if self.interval_steps is not None:
+            return self.interval_steps
+        return math.ceil(3 * num_records / (MAX_VALIDATION_SHARE * 2 * global_batch))
 
 
 class StageConfig(Config):
@@ -49,6 +73,7 @@ class StageConfig(Config):
     """Checkpoints of the lowest validation loss that are kept beside the newest; none where no loss is known."""
     max_steps: int | None = Field(default=None, gt=0)
     """Stop, and end the schedule, after this many optimizer steps."""
+    validation: ValidationConfig = ValidationConfig()
 
     @model_validator(mode="after")
     def one_record_fits(self) -> Self:

@@ -16,6 +16,22 @@ GAVE_UP = "out-of-memory.json"
 
 
 @dataclass(frozen=True)
+class ValidationRecord:
+    """A record of the validation side, tokenized, with the proteins that it is validated under."""
+
+    record_id: str
+    ids: list[int]
+    labels: list[int]
+    sequences: dict[str, list[str]]
+    """Of the ``true`` proteins, of ``shuffled`` residues, and of ``swapped`` proteins that have another answer."""
+
+    @property
+    def protein(self) -> str:
+        """What tells records of one protein from those of another."""
+        return self.sequences["true"][0]
+
+
+@dataclass(frozen=True)
 class StageTask:
     """All that a worker needs to know of its stage."""
 
@@ -30,6 +46,8 @@ class StageTask:
     """Model folder to begin instruction tuning with, if not the run's own alignment."""
     start_version: str | None = None
     """Its address in the registry, if it came from there."""
+    validation: tuple[ValidationRecord, ...] = ()
+    """What it is validated on while it trains; nothing where that is off."""
 
     @property
     def folder(self) -> Path:
