@@ -7,7 +7,7 @@ import pytest
 from protein2text.config import RunConfig
 from protein2text.errors import ResourcesUnavailable
 from protein2text.train import memory_check
-from protein2text.train.memory_check import check_memory
+from protein2text.train.memory_check import check_memory, device_bytes
 from protein2text.train.plan import Plan
 
 
@@ -22,6 +22,12 @@ def test_the_need_is_told_beside_what_a_worker_has(run_config: RunConfig, plan: 
     assert sentence.startswith("needs about ")
     assert " per worker: frozen weights " in sentence
     assert "Too much" not in sentence
+
+
+def test_a_run_that_may_grow_is_not_refused_for_workers_that_it_may_never_have(run_values: dict[str, Any]) -> None:
+    total = device_bytes(RunConfig.parse(run_values | {"scaling": {"num_workers": 1}}).scaling)
+    assert device_bytes(RunConfig.parse(run_values | {"scaling": {"num_workers": [1, 10_000]}}).scaling) == total
+    assert device_bytes(RunConfig.parse(run_values | {"scaling": {"num_workers": 4}}).scaling) == total // 4
 
 
 def test_an_offloaded_optimizer_is_announced(run_values: dict[str, Any], plan: Plan) -> None:

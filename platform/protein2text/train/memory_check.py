@@ -6,7 +6,7 @@ import ray
 
 from protein2text.config import RunConfig
 from protein2text.errors import ResourcesUnavailable
-from protein2text.resources import fewest, most
+from protein2text.resources import fewest
 from protein2text.train.memory_estimate import FLOAT32, MemoryEstimate, estimate, full_micro_batch, size
 from protein2text.train.plan import Plan
 from protein2text.train.skeleton import skeleton
@@ -14,9 +14,14 @@ from protein2text.train.stage_config import ScalingConfig, Stage
 
 
 def device_bytes(scaling: ScalingConfig) -> int:
-    """Memory of the device that a worker gets: a GPU of the cluster, or a worker's part of this machine's memory."""
+    """Memory of the device that a worker gets: a GPU of the cluster, or its part of a node's memory.
+
+    Nodes are taken to be as this one, and to share the fewest workers that there may be.
+    """
     if not scaling.gpus_per_worker:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // most(scaling)
+        num_nodes = sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1
+        on_a_node = -(-fewest(scaling) // num_nodes)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // on_a_node
     on_gpu = ray.remote(num_cpus=0, num_gpus=scaling.gpus_per_worker)(_gpu_bytes)
     held: int = ray.get(on_gpu.remote())
     return int(held * min(1.0, scaling.gpus_per_worker))
