@@ -5,7 +5,7 @@
 
 Entries and queries are members of the same families of mutated sequences, drawn apart; two families of three have one
 member alone, for which nothing can be found. Each size is two processes, so that their peaks of memory are their own:
-`index build` as a user runs it, Ray's start included, and one that opens the index and answers all queries through the
+`index build` as a user runs it, and one that opens the index and answers all queries through the
 interface that `predict` uses. Beside it, what one would script: MMseqs2's `easy-search` against the same database, at
 the same sensitivity, a process for each query of a sample. Answers must name the query's family, or there is no row.
 Memory "together" sums what every process of a size held, and so counts what they share, such as Ray's object store,

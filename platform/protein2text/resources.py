@@ -118,6 +118,11 @@ def start_local_ray(num_cpus: int) -> None:
     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, _system_config=config)
 
 
+def starts_local_ray() -> bool:
+    """Whether a ``ray_session`` has to start a Ray of its own, which takes seconds."""
+    return not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local"
+
+
 @contextmanager
 def ray_session(workers: Workers) -> Iterator[None]:
     """The Ray that is connected; else the cluster of RAY_ADDRESS; else a local one that ends with the block."""
@@ -125,7 +130,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS", "local") == "local":
+    if starts_local_ray():
         processors = len(os.sched_getaffinity(0))
         wanted = int(most(workers) * workers.cpus_per_worker) + 2
         num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))

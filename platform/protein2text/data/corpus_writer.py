@@ -1,12 +1,12 @@
 """Writes a corpus folder: shards of records, shards of what was refused, and last the card that makes it a corpus."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic_core import from_json
 
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.first_places import DOUBLED, FirstPlaces
@@ -108,7 +108,7 @@ class CorpusWriter:
         )
         self._count_sources(kept["source"].to_pylist(), "records")
         for provenance in kept["provenance"].to_pylist():
-            stated = json.loads(provenance or "{}")
+            stated = from_json(provenance or "{}", cache_strings="keys")
             self._licences[stated.get("licence", "not stated")] += 1
             self._kinds["mended"] += bool(stated.get("mended"))
         proteins = kept["proteins"].combine_chunks().flatten()

@@ -5,7 +5,8 @@ The description that a model learns must hold none of the references: it cannot 
 """
 
 import re
-from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
 _ITEM = r"(?i:PubMed:\s*\d+|Ref\.\s*\d+|By\s+similarity|Probable|Potential)"
 _TAG = re.compile(r"\{\s*ECO:[^{}]*\}")  # patterns begin with one letter, which is what makes them fast
@@ -19,8 +20,7 @@ _ECO = re.compile(r"ECO:\d{7}")
 _PUBMED = re.compile(r"PubMed:\s*(\d+)")
 
 
-@dataclass(frozen=True)
-class FunctionText:
+class FunctionText(NamedTuple):
     """A description fit to learn, and where its statements come from."""
 
     text: str
@@ -36,7 +36,7 @@ def strip_evidence(text: str) -> str:
     if any(pair in stripped for pair in _SPACES_BEFORE_STOP):
         stripped = _SPACE_BEFORE_STOP.sub("", stripped)
     if any(pair in stripped for pair in _DOUBLED_STOPS):
-        stripped = _DOUBLED_STOP.sub(r"\1", stripped)
+        stripped = _DOUBLED_STOP.sub(itemgetter(1), stripped)
     return stripped
 
 

@@ -1,10 +1,10 @@
 """Ingest: source files to record shards, with everything that was refused beside them.
 
-Ray reads and parses in parallel; the process that called writes the shards, so that they lie in one place whatever
-nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it there is no corpus.
+Ray reads and parses what is more than a little in parallel; the process that called writes the shards, so that they lie
+in one place whatever nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it
+there is no corpus.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -13,28 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import ray.data
-
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.output_folder import refuse_strangers, remove_half
-from protein2text.data.parsing import cut_sources, parse_pieces
-from protein2text.data.readers.entries import PIECE_BYTES
+from protein2text.data.parsing import parse_pieces
 from protein2text.data.readers.formats import detect
+from protein2text.data.reading import outcomes
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.data.sources import expand, fingerprint, origin, short_names
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
-from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
-
-CUTTER_CPUS = 0.5
-"""Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
-CUTTER_BYTES, MAX_CUTTERS = 64 * 2**20, 64
-"""Files are dealt to so many tasks that each cuts about so much; a thousand small files need no thousand tasks."""
-BLOCK_BYTES = PIECE_BYTES // 2
-"""Ray joins smaller pieces up to this, and hands a whole one on as it is: a block of pieces is a task of parsing."""
 
 Progress = Callable[[dict[str, Any]], None]
 """Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
@@ -97,13 +86,11 @@ def ingest(
     refuse_strangers(folder, {"records", "quarantine", "download", "card.json"}, "corpus")
     remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
-    with ray_data_in_order(BLOCK_BYTES):
-        parse = partial(parse_pieces, max_residues=max_residues)
-        for table in outcomes(files, inputs, parse).iter_batches(batch_format="pyarrow", batch_size=None):
-            writer.add(table)
-            if progress is not None:
-                counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
-                progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
+    for table in outcomes(files, inputs, partial(parse_pieces, max_residues=max_residues)):
+        writer.add(table)
+        if progress is not None:
+            counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
+            progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
     card = writer.finish(inputs, max_residues)
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
@@ -121,32 +108,6 @@ def described(files: list[str]) -> list[dict[str, Any]]:
         {"name": name, "format": detect(path), **fingerprint(path), **origin(path)}
         for name, path in zip(short_names(files), files, strict=True)
     ]
-
-
-def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Callable[[pa.Table], pa.Table]) -> ray.data.Dataset:
-    """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
-
-    Args:
-        files: paths or URLs.
-        inputs: what `described` says of them.
-        parse: takes a table of pieces in another process.
-    """
-    of_file = ("release", "licence")
-    tasks = [
-        {
-            "path": path,
-            "format": item["format"],
-            "source": item["name"],
-            "origin": json.dumps({key: item[key] for key in of_file if key in item}),
-        }
-        for path, item in zip(files, inputs, strict=True)
-    ]
-    num_cutters = min(len(tasks), MAX_CUTTERS, 1 + sum(item["bytes"] for item in inputs) // CUTTER_BYTES)
-    return (
-        ray.data.from_items(tasks, override_num_blocks=num_cutters)
-        .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
-        .map_batches(parse, batch_size=None, batch_format="pyarrow")
-    )
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -62,11 +62,12 @@ def cut_sources(batch: pa.Table) -> Iterator[pa.Table]:
 
     Args:
         batch: columns ``path`` (absolute, or a URL), ``format`` (a key of ``READERS``), ``source`` (what records call
-            it) and ``origin`` (JSON: what the file says of all its records, like release and licence; or empty).
+            it) and ``origin`` (JSON: what the file says of all its records, like release and licence; or empty);
+            perhaps ``start`` and ``stop``, which name some of the file's pieces as a slice does.
     """
     for task in batch.to_pylist():
         of_file = {name: task.get(name, "") for name in ("format", "source", "origin")}
-        for piece in cut_file(task["path"], task["format"]):
+        for piece in islice(cut_file(task["path"], task["format"]), task.get("start"), task.get("stop")):
             yield pa.Table.from_pylist([{**of_file, **piece._asdict()}], schema=PIECE_SCHEMA)
 
 
@@ -107,19 +108,18 @@ def without_collector() -> Iterator[None]:
 
 
 def _made(make: Callable[[Source, str, Place], T], source: Source, entry: Entry, place: Place) -> T | Refusal:
-    refusal = partial(Refusal, source.name, place.place)
-    shown = entry.raw[:SHOWN]
     if entry.problem:
-        return refusal(None, entry.reason, shown, entry.problem)
-    if "\ufffd" in entry.raw:
-        problem = "The entry holds bytes that are not UTF-8 text, or U+FFFD, which stands for such."
-        return refusal(None, "not_utf8", shown, problem)
-    try:
-        return make(source, entry.raw, place)
-    except RecordError as error:
-        return refusal(error.record, error.reason, error.value[:SHOWN], str(error))
-    except _MALFORMED as error:
-        return refusal(None, "unreadable", shown, f"{type(error).__name__}: {error}")
+        code, problem = entry.reason, entry.problem
+    elif "\ufffd" in entry.raw:
+        code, problem = "not_utf8", "The entry holds bytes that are not UTF-8 text, or U+FFFD, which stands for such."
+    else:
+        try:
+            return make(source, entry.raw, place)
+        except RecordError as error:
+            return Refusal(source.name, place.place, error.record, error.reason, error.value[:SHOWN], str(error))
+        except _MALFORMED as error:
+            code, problem = "unreadable", f"{type(error).__name__}: {error}"
+    return Refusal(source.name, place.place, None, code, entry.raw[:SHOWN], problem)
 
 
 def _record(source: Source, raw: str, place: Place) -> dict[str, Any]:

@@ -152,6 +152,9 @@ def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
     waiting = bytearray()
     try:
         for part in parts:
+            if not waiting and len(part) >= CHUNK_BYTES:
+                yield part
+                continue
             waiting += part
             if len(waiting) >= CHUNK_BYTES:
                 yield bytes(waiting)

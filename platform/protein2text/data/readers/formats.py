@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from protein2text.data.readers import fasta, json_array, qa_json, uniprot_flat, uniprot_json, uniprot_tsv, uniprot_xml
-from protein2text.data.readers.entries import Entry, Piece, Place, Reader, damage_piece
+from protein2text.data.readers.entries import Entry, Piece, Place, Reader, damage_piece, num_line_ends
 from protein2text.data.records import Record
 from protein2text.data.sources import DamagedSource, read_chunks
 from protein2text.errors import ConfigError, UnusableRecord
@@ -112,6 +112,6 @@ def cut_file(path: str, format_name: str) -> Iterator[Piece]:
     try:
         for piece in READERS[format_name].cut(read_chunks(path)):
             yield piece
-            line = piece.line + piece.data.count(b"\n")
+            line = piece.line + num_line_ends(piece.data)
     except DamagedSource as damage:  # before the first entry, or after the last
         yield damage_piece(damage, line, b"")

@@ -6,6 +6,7 @@ and cross-reference too, which takes most of its time.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from protein2text.data.evidence import function_text
@@ -61,20 +62,24 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
 
 def split(text: str, line: int, context: str) -> Iterator[Entry]:
     """One entry up to each ``//`` line; a last piece without it is a file that breaks off."""
-    start, text = 1, f"\n{text}"
-    end = text.find("\n//")
-    while end >= 0:
-        if found := _END.match(text, end):
-            raw = text[start : found.end()]
-            entry = raw.lstrip()
-            blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
-            yield Entry(f"line {line + blank}", entry)
-            line += raw.count("\n") + 1
-            start = found.end() + 1
-        end = text.find("\n//", end + 1)
-    if rest := text[start:].lstrip():
-        line += text.count("\n", start, len(text) - len(rest))
+    narrow = text if text.isascii() else text.encode().decode("latin-1")  # a letter of two bytes would widen them all
+    start = 0
+    for end in _END.finditer(f"\n{narrow}"):
+        raw = _widened(narrow[start : end.end() - 1])
+        entry = raw.lstrip()
+        blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
+        yield Entry(f"line {line + blank}", entry)
+        line += raw.count("\n") + 1
+        start = end.end()
+    tail = _widened(narrow[start:])
+    if rest := tail.lstrip():
+        line += tail.count("\n", 0, len(tail) - len(rest))
         yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
+
+
+def _widened(narrow: str) -> str:
+    """A text whose letters stand for the bytes of one."""
+    return narrow if narrow.isascii() else narrow.encode("latin-1").decode()
 
 
 def comments_of(lines: str, topics: re.Pattern[str]) -> list[tuple[str, str]]:
@@ -94,6 +99,9 @@ def unwrapped(lines: list[str]) -> str:
     ``5- hydroxytryptamine`` of a word that broke at its hyphen; a hyphen that stands for an omitted part (``N- and
     C-terminal``) keeps its space.
     """
+    joined = " ".join([line.strip() for line in lines])
+    if "- " not in joined and not joined.startswith(" "):
+        return joined
     text = ""
     for words in map(str.strip, lines):
         broken = text.endswith("-") and not words.startswith(_AFTER_OMISSION)
@@ -148,10 +156,20 @@ def about(lines: re.Match[str]) -> dict[str, Any]:
     full_name = _FULL_NAME.search(described)
     return {
         "name": full_name[1].strip() if full_name else described,
-        "organism": _content(lines["organism"]).rstrip("."),
+        "organism": _organism(lines["organism"]),
         "entry_version": int(version[1] or version[2]) if version else None,
-        "licence": stated_licence(_content(lines["comments"].partition(_NOTICE)[2])),
+        "licence": _licence(lines["comments"].partition(_NOTICE)[2]),
     }
+
+
+@lru_cache(maxsize=1024)
+def _organism(lines: str) -> str:
+    return _content(lines).rstrip(".")
+
+
+@lru_cache(maxsize=64)
+def _licence(notice: str) -> str | None:
+    return stated_licence(_content(notice))
 
 
 def description(lines: re.Match[str]) -> str:

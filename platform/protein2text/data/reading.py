@@ -1,0 +1,108 @@
+"""Source files to outcomes, in their order: this process begins while Ray starts, and Ray does what is left.
+
+A local Ray needs some seconds until its workers parse the first piece; by then this process has read what few cores
+gain nothing by sharing. Sources that hold no more are read without Ray.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from protein2text.data.parsing import cut_sources
+from protein2text.data.readers.entries import PIECE_BYTES
+
+HEAD_PIECES = 40
+"""Pieces that this process parses at the head of the sources: about as many seconds as a local Ray takes to start."""
+TURN_S = 0.0005
+"""How long a thread may keep the interpreter meanwhile: at Python's own 5 ms, Ray's start waits at every step."""
+GZIP_RATIO = 8
+"""About how many bytes UniProt's gzip files unpack to, for each of theirs."""
+CUTTER_CPUS = 0.5
+"""Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
+CUTTER_BYTES, MAX_CUTTERS = 64 * 2**20, 64
+"""Files are dealt to so many tasks that each cuts about so much; a thousand small files need no thousand tasks."""
+BLOCK_BYTES = PIECE_BYTES // 2
+"""Ray joins smaller pieces up to this, and hands a whole one on as it is: a block of pieces is a task of parsing."""
+
+Task = dict[str, Any]
+"""A file to cut, as `cut_sources` takes it."""
+Parse = Callable[[pa.Table], pa.Table]
+
+
+def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[pa.Table]:
+    """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
+
+    Args:
+        files: paths or URLs.
+        inputs: what `ingest.described` says of them.
+        parse: takes a table of pieces, in this or another process.
+    """
+    from protein2text.resources import ray_data_in_order, starts_local_ray  # here: a small source needs no Ray
+
+    tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
+    own, rest = _divided(tasks, inputs) if starts_local_ray() else ([], tasks)
+    here = (parse(piece) for task in own for piece in cut_sources(pa.Table.from_pylist([task])))
+    if not rest:
+        yield from here
+        return
+    num_bytes = sum(item["bytes"] for item in inputs)
+    with _short_turns(), ThreadPoolExecutor(1) as pool:
+        head = pool.submit(list, here)
+        with ray_data_in_order(BLOCK_BYTES):
+            elsewhere = _on_ray(rest, num_bytes, parse)
+            first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
+            yield from head.result()
+            if first is not None:
+                yield first
+            yield from elsewhere
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _task(path: str, item: dict[str, Any]) -> Task:
+    of_file = {key: item[key] for key in ("release", "licence") if key in item}
+    whole = {"start": None, "stop": None}
+    return {"path": path, "format": item["format"], "source": item["name"], "origin": json.dumps(of_file), **whole}
+
+
+def _divided(tasks: list[Task], inputs: list[dict[str, Any]]) -> tuple[list[Task], list[Task]]:
+    """What this process reads, and what is left: whole files, and one that is read here to a piece and there from it.
+
+    Only of a local file does everyone who cuts it get the same pieces.
+    """
+    pieces_left = HEAD_PIECES
+    for number, (task, item) in enumerate(zip(tasks, inputs, strict=True)):
+        ratio = GZIP_RATIO if task["path"].endswith(".gz") else 1
+        num_pieces = 1 + item["bytes"] * ratio // PIECE_BYTES
+        if "://" in task["path"] or pieces_left == 0:
+            return tasks[:number], tasks[number:]
+        if num_pieces > pieces_left:
+            here, there = {**task, "stop": pieces_left}, {**task, "start": pieces_left}
+            return [*tasks[:number], here], [there, *tasks[number + 1 :]]
+        pieces_left -= num_pieces
+    return tasks, []
+
+
+def _on_ray(tasks: list[Task], num_bytes: int, parse: Parse) -> Iterator[pa.Table]:
+    import ray.data
+
+    num_cutters = min(len(tasks), MAX_CUTTERS, 1 + num_bytes // CUTTER_BYTES)
+    blocks = (
+        ray.data.from_items(tasks, override_num_blocks=num_cutters)
+        .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
+        .map_batches(parse, batch_size=None, batch_format="pyarrow")
+    )
+    yield from blocks.iter_batches(batch_format="pyarrow", batch_size=None)

@@ -1,0 +1,86 @@
+"""`data.reading`: what this process reads while Ray starts, and Ray after it, is the file, once and in order."""
+
+import gzip
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import ray
+
+from protein2text.data import reading
+from protein2text.data.ingest import ingest
+from protein2text.data.readers.entries import PIECE_BYTES
+from protein2text.data.records import iter_local, load_card
+
+
+def corpus(source: Path, output: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    summary = ingest([str(source)], str(output), max_residues=4096, **options)
+    return load_card(summary.output), iter_local([summary.output])
+
+
+def test_ray_goes_on_where_this_process_ends(
+    swissprot_like: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "like.dat"
+    told = swissprot_like.write_flat_file(source, 9000, malformed=0.01)
+    assert source.stat().st_size > 3 * PIECE_BYTES
+    ray_ran = []
+    whole, records = corpus(source, tmp_path / "here", progress=lambda _: ray_ran.append(ray.is_initialized()))
+    assert not any(ray_ran), "so little needs no Ray"
+    monkeypatch.setattr(reading, "HEAD_PIECES", 1)
+    divided, divided_records = corpus(
+        source, tmp_path / "divided", progress=lambda _: ray_ran.append(ray.is_initialized())
+    )
+    assert any(ray_ran)
+    assert not ray.is_initialized()
+    assert divided == whole
+    assert divided_records == records
+    assert len(records) == told["records"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "own", "rest"),
+    [
+        ([1, 2], [(None, None), (None, None)], []),
+        ([1, 9], [(None, None), (None, 3)], [(3, None)]),
+        ([9, 1], [(None, 4)], [(4, None), (None, None)]),
+        ([2, 2, 1], [(None, None), (None, None)], [(None, None)]),
+        ([2, 3], [(None, None), (None, 2)], [(2, None)]),
+    ],
+)
+def test_files_are_divided_where_the_head_ends(
+    sizes: list[int], own: list[tuple[int | None, ...]], rest: list[tuple[int | None, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reading, "HEAD_PIECES", 4)
+    inputs: list[dict[str, Any]] = [
+        {"name": str(number), "format": "fasta", "bytes": size * PIECE_BYTES - 1} for number, size in enumerate(sizes)
+    ]
+    tasks = [reading._task(item["name"], item) for item in inputs]
+    parts = reading._divided(tasks, inputs)
+    assert [[(task["start"], task["stop"]) for task in part] for part in parts] == [own, rest]
+    names = [task["path"] for part in parts for task in part]
+    assert list(dict.fromkeys(names)) == [item["name"] for item in inputs]
+
+
+def test_packed_bytes_count_for_more_and_a_store_is_ray_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HEAD_PIECES", 4)
+    item = {"name": "a", "format": "fasta", "bytes": PIECE_BYTES}
+    for path, num_own in (("/a.dat", 1), ("s3://bucket/a.dat", 0)):
+        own, rest = reading._divided([reading._task(path, item)], [item])
+        assert (len(own), len(rest)) == (num_own, 1 - num_own)
+    own, rest = reading._divided([reading._task("/a.dat.gz", item)], [item])
+    assert (own[0]["stop"], rest[0]["start"]) == (4, 4)
+
+
+def test_a_file_that_unpacks_to_more_than_was_thought_is_read_whole(
+    swissprot_like: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, packed = tmp_path / "like.dat", tmp_path / "like.dat.gz"
+    told = swissprot_like.write_flat_file(source, 4000)
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    monkeypatch.setattr(reading, "GZIP_RATIO", 1)
+    monkeypatch.setattr(reading, "HEAD_PIECES", 1)
+    _, records = corpus(packed, tmp_path / "corpus")
+    assert len(records) == told["records"]
