@@ -66,15 +66,23 @@ class Reader:
     split: Callable[[str, int, str], Iterator[Entry]]
     """Takes a piece's text, with line feeds only, its first line's number and its context."""
     parse: Callable[[str, Place], Record]
+    splits_bytes: bool = False
+    """``split`` takes a letter for every byte and decodes each entry: one odd letter makes a text twice as wide."""
 
     def entries(self, piece: Piece) -> Iterator[Entry]:
         """A piece's entries; bytes that are not UTF-8 become U+FFFD, which no entry may hold."""
-        text = piece.data.decode("utf-8", "replace")
+        as_bytes = self.splits_bytes and piece.problem is None
+        text = piece.data.decode("latin-1") if as_bytes else piece.data.decode("utf-8", "replace")
         if piece.problem is not None:
             yield Entry(f"line {piece.line}", text, piece.problem, piece.reason)
         else:
             text = text.replace("\r\n", "\n") if "\r" in text else text
             yield from self.split(text, piece.line, piece.context)
+
+
+def decoded(text: str) -> str:
+    """The text that letters stand for as bytes; those that are not UTF-8 become U+FFFD."""
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
 
 
 def cut_after(boundary: re.Pattern[bytes], chunks: Iterator[bytes]) -> Iterator[Piece]:

@@ -62,7 +62,7 @@ def _refuse_half_letters(entry: Any, place: Place) -> None:
 READERS: dict[str, Reader] = {
     "fasta": Reader(fasta.cut, fasta.split, fasta.parse),
     "json": Reader(json_array.cut, json_array.split, parse_json_entry),
-    "uniprot-flat": Reader(uniprot_flat.cut, uniprot_flat.split, uniprot_flat.parse),
+    "uniprot-flat": Reader(uniprot_flat.cut, uniprot_flat.split, uniprot_flat.parse, splits_bytes=True),
     "uniprot-tsv": Reader(uniprot_tsv.cut, uniprot_tsv.split, uniprot_tsv.parse),
     "uniprot-xml": Reader(uniprot_xml.cut, uniprot_xml.split, uniprot_xml.parse),
 }

@@ -16,6 +16,7 @@ from protein2text.data.readers.entries import (
     Place,
     checked_protein,
     cut_after,
+    decoded,
     no_text,
     stated_licence,
 )
@@ -61,25 +62,20 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
 
 
 def split(text: str, line: int, context: str) -> Iterator[Entry]:
-    """One entry up to each ``//`` line; a last piece without it is a file that breaks off."""
-    narrow = text if text.isascii() else text.encode().decode("latin-1")  # a letter of two bytes would widen them all
-    start = 0
-    for end in _END.finditer(f"\n{narrow}"):
-        raw = _widened(narrow[start : end.end() - 1])
+    """One entry up to each ``//`` line; a last piece without it is a file that breaks off. ``text`` is undecoded."""
+    start = int(text.startswith("//"))
+    text = f"\n{text}" if start else text
+    for end in _END.finditer(text):
+        raw = decoded(text[start : end.end()])
         entry = raw.lstrip()
         blank = raw.count("\n", 0, len(raw) - len(entry)) if len(entry) < len(raw) else 0
         yield Entry(f"line {line + blank}", entry)
         line += raw.count("\n") + 1
-        start = end.end()
-    tail = _widened(narrow[start:])
+        start = end.end() + 1
+    tail = decoded(text[start:])
     if rest := tail.lstrip():
         line += tail.count("\n", 0, len(tail) - len(rest))
         yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
-
-
-def _widened(narrow: str) -> str:
-    """A text whose letters stand for the bytes of one."""
-    return narrow if narrow.isascii() else narrow.encode("latin-1").decode()
 
 
 def comments_of(lines: str, topics: re.Pattern[str]) -> list[tuple[str, str]]:
