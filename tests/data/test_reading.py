@@ -13,6 +13,8 @@ from protein2text.data.ingest import ingest
 from protein2text.data.readers.entries import PIECE_BYTES
 from protein2text.data.records import iter_local, load_card
 
+pytestmark = pytest.mark.usefixtures("without_ray")
+
 
 def corpus(source: Path, output: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     summary = ingest([str(source)], str(output), max_residues=4096, **options)
