@@ -21,8 +21,9 @@ import ray
 import ray.data
 
 from protein2text.config import load_run
-from protein2text.data.ingest import BLOCK_BYTES, described, outcomes
+from protein2text.data.ingest import described
 from protein2text.data.parsing import parse_pieces
+from protein2text.data.reading import BLOCK_BYTES, outcomes
 from protein2text.data.records import read_records
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError, RecordError
@@ -229,14 +230,11 @@ def _sequences(sources: list[str], model: ModelConfig) -> tuple[set[str], list[d
 
 
 def _tables(corpora: list[str], files: list[str]) -> Iterator[pa.Table]:
-    datasets = []
     if corpora:
-        datasets.append(read_records(corpora).select_columns(["record_id", "proteins"]))
+        records = read_records(corpora).select_columns(["record_id", "proteins"])
+        yield from records.iter_batches(batch_format="pyarrow", batch_size=None)
     if files:
-        parse = partial(parse_pieces, max_residues=2**31)
-        datasets.append(outcomes(files, described(files), parse))
-    for dataset in datasets:
-        yield from dataset.iter_batches(batch_format="pyarrow", batch_size=None)
+        yield from outcomes(files, described(files), partial(parse_pieces, max_residues=2**31))
 
 
 def _refuse_what_does_not_fit(
