@@ -9,8 +9,8 @@ member alone, for which nothing can be found. Each size is two processes, so tha
 interface that `predict` uses. Beside it, what one would script: MMseqs2's `easy-search` against the same database, at
 the same sensitivity, a process for each query of a sample. Answers must name the query's family, or there is no row.
 Memory "together" sums what every process of a size held, and so counts what they share, such as Ray's object store,
-once for each. Prints, and appends to ``results/neighbours.csv``, one row a size, and at the end by how much time and
-memory grew.
+once for each. Prints what is done as it is done, appends one row a size to ``results/neighbours.csv``, and says at the
+end by how much time and memory grew.
 """
 
 import argparse
@@ -29,7 +29,9 @@ from sampler import told_and_peak
 from swissprot_like import write_flat_file
 
 SIZES = (5_000, 20_000)
-SAMPLE = 40
+WITHIN_S = 600
+"""No batch of queries is begun after so long; the row's ``queries`` are those that were answered by then."""
+SAMPLE = 20
 """Queries that get a process each."""
 MIN_RIGHT = 0.99
 """Share of the answered queries whose answer names their family."""
@@ -48,7 +50,13 @@ def build_index(source: str, output: str) -> dict[str, Any]:
     """In a process of its own: the index, and what it took."""
     from protein2text.neighbours.build import build
 
-    summary = build([source], output, release="made")
+    began = time.perf_counter()
+
+    def say(event: dict[str, Any]) -> None:
+        if message := event.get("message"):
+            tell(f"{time.perf_counter() - began:.0f} s: {message}")
+
+    summary = build([source], output, release="made", progress=say)
     return {"seconds": summary.seconds, "peak": summary.peak_bytes, "entries": summary.entries}
 
 
@@ -73,16 +81,24 @@ def answer_all(index: str, queries: str) -> dict[str, Any]:
     ]
     statuses, num_right = {"answered": 0, "no_homologue": 0, "no_such_fact": 0}, 0
     for replies in answerer.answer(asked):
+        tell(f"{time.perf_counter() - opened:.0f} s: {sum(statuses.values()) + len(replies)} of {len(asked)} queries")
         for reply in replies:
             told = reply.details["neighbours"]
             statuses[told["status"]] += 1
             own = f"synthetic protein family {members[int(reply.id)][0]}"
             num_right += any(fact["value"] == own for fact in told["facts"])
+        if time.perf_counter() - opened > WITHIN_S:
+            break
     seconds = time.perf_counter() - opened
     if num_right < MIN_RIGHT * statuses["answered"] or not num_right:
         raise ValueError(f"{num_right} of {statuses['answered']} answers name the query's family")
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return {"open": opened - began, "seconds": seconds, "peak": peak_bytes(), "mmseqs": children, **statuses}
+
+
+def tell(message: str) -> None:
+    """Say how far the work is, to who waits for it."""
+    sys.stderr.write(f"{message}\n")
 
 
 def one_process_each(index: Path, queries: Path, folder: Path) -> float:
@@ -114,24 +130,26 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
     write_sources(count, folder)
     built, built_together = in_process("build_index", folder / "entries.dat", folder / "index")
     told, told_together = in_process("answer_all", folder / "index", folder / "queries.json")
+    num_asked = told["answered"] + told["no_homologue"] + told["no_such_fact"]
+    tell(f"index of {built['entries']} entries: {built['seconds']:.1f} s; {num_asked} queries: {told['seconds']:.1f} s")
     each = one_process_each(folder / "index", folder / "queries.json", folder)
     return {
         "op": "neighbours",
         "entries": built["entries"],
-        "queries": count,
+        "queries": num_asked,
         "build_s": round(built["seconds"], 1),
         "build_peak_bytes": built["peak"],
         "build_together_bytes": built_together,
         "open_s": round(told["open"], 2),
         "answer_s": round(told["seconds"], 1),
-        "queries_per_s": round(count / told["seconds"], 1),
+        "queries_per_s": round(num_asked / told["seconds"], 1),
         "answer_peak_bytes": told["peak"],
         "mmseqs_peak_bytes": told["mmseqs"],
         "answer_together_bytes": told_together,
         "answered": told["answered"],
         "no_homologue": told["no_homologue"],
         "process_each_s": round(each, 3),
-        "times_faster": round(each * count / told["seconds"], 1),
+        "times_faster": round(each * num_asked / told["seconds"], 1),
     }
 
 
