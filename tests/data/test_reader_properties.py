@@ -170,6 +170,10 @@ def test_damaged_files_many_times(name: str, seed: bytes, data: st.DataObject) -
     assert_all_told(name, data.draw(damaged(seed)), data.draw(st.integers(1, 99)))
 
 
+def test_a_frame_that_breaks_off_in_an_entry_is_no_frame() -> None:
+    assert_all_told("uniprot-xml", b"<uniprot</entry>\n</uniprot>\n", 99)
+
+
 @pytest.mark.parametrize("ending", [b"]\xc2", b"]}\xe2\x82", b"]}\n\xe2\x82\xac"])
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 99])
 def test_text_after_a_list_is_told_though_its_last_letter_is_cut(ending: bytes, chunk_bytes: int) -> None:

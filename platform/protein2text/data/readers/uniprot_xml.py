@@ -13,7 +13,7 @@ from protein2text.proteins import Protein
 
 _END = re.compile(rb"</entry\s*>")
 _TAG = re.compile(r"<entry(?=[\s>])|</entry\s*>")
-_FRAME = re.compile(r"<\?xml.*?\?>|<!--.*?-->|</?uniprot[^>]*>|<copyright>.*?</copyright>", re.DOTALL)
+_FRAME = re.compile(r"<\?xml.*?\?>|<!--.*?-->|</?uniprot[^<>]*>|<copyright>.*?</copyright>", re.DOTALL)
 """What may stand outside of entries."""
 _STRAY = "text that belongs to no entry"
 _NO_EVIDENCE = ElementTree.Element("evidence")
