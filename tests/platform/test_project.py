@@ -14,6 +14,7 @@ from protein2text.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_NAMES = {
+    "liger-kernel": "liger_kernel",
     "biopython": "Bio",
     "fair-esm": "esm",
     "faiss-cpu": "faiss",

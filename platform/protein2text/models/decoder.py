@@ -117,20 +117,36 @@ class Decoder(nn.Module):
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return (clean_up(text) if self.cleans_up else text).strip()
 
+    @property
+    def head(self) -> nn.Linear:
+        """The output layer, hidden states to logits."""
+        head: nn.Linear = self.language_model.get_output_embeddings()
+        return head
+
     def logits(self, inputs_TD: Tensor, text: TextBatch) -> Tensor:
         """Next-token logits on the supervised rows only, ``(M, V)``.
 
         Args:
             inputs_TD: embeddings of ``text`` with its proteins' rows in place.
         """
-        no_mask = inputs_TD.new_empty(1, 1, 1, 1)  # four dimensions: taken as finished, so that no (T, T) mask is built
-        output = self.language_model(
-            inputs_embeds=inputs_TD[None], position_ids=text.positions_T[None], use_cache=False,
-            attention_mask=no_mask, logits_to_keep=text.supervised_rows_M,
-            packed_cu_seqlens=text.cu_seqlens_N1, packed_lengths=text.lengths,
-        )  # fmt: skip
+        output = self.language_model(**_packed(inputs_TD, text), logits_to_keep=text.supervised_rows_M)
         logits_MV: Tensor = output.logits[0]
         return logits_MV
+
+    def hidden(self, inputs_TD: Tensor, text: TextBatch) -> Tensor:
+        """What the head would be given for those rows, ``(M, D)``."""
+        output = self.language_model.get_decoder()(**_packed(inputs_TD, text))
+        hidden_MD: Tensor = output.last_hidden_state[0, text.supervised_rows_M]
+        return hidden_MD
+
+
+def _packed(inputs_TD: Tensor, text: TextBatch) -> dict[str, Any]:
+    """What transformers is told of packed rows."""
+    no_mask = inputs_TD.new_empty(1, 1, 1, 1)  # four dimensions: taken as finished, so that no (T, T) mask is built
+    return {
+        "inputs_embeds": inputs_TD[None], "position_ids": text.positions_T[None], "use_cache": False,
+        "attention_mask": no_mask, "packed_cu_seqlens": text.cu_seqlens_N1, "packed_lengths": text.lengths,
+    }  # fmt: skip
 
 
 def peft_config(config: LoraConfig) -> PeftLoraConfig:

@@ -24,6 +24,7 @@ from protein2text.models.chat import IGNORED, PROTEIN_ID, Example, Tokenizer, en
 from protein2text.models.compatibility import PUBLISHED_DECODING, encode_published_prompt, published_config
 from protein2text.models.decoder import Decoder
 from protein2text.models.encoders import build_encoder, reading_of
+from protein2text.models.fused_loss import fused_cross_entropy
 from protein2text.models.generation import Decoding, generate
 from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import ModelConfig
@@ -36,7 +37,12 @@ Stage = Literal["alignment", "instruction"]
 
 
 class ProteinToText(nn.Module):
-    """Answers questions about proteins from their sequences (Protein2Text, NAACL 2025)."""
+    """Answers questions about proteins from their sequences (Protein2Text, NAACL 2025).
+
+    ``fused_loss`` takes the loss from hidden states, see `fused_loss`; training sets it where `use_liger` says so.
+    """
+
+    fused_loss = False
 
     def __init__(self, config: ModelConfig, *, compat: bool = False) -> None:
         """Load the frozen bases; the bridge starts random, so seed torch first."""
@@ -96,6 +102,10 @@ class ProteinToText(nn.Module):
 
     def forward(self, batch: Batch, reduction: Literal["sum", "none"] = "sum") -> Tensor:
         """Cross-entropy of the batch's supervised tokens, nats, float32: its sum, or ``(M,)`` with ``none``."""
+        if self.fused_loss and reduction == "sum":
+            inputs_TD = self.splice(self.protein_rows(batch.proteins), batch.text)
+            hidden_MD, head = self.decoder.hidden(inputs_TD, batch.text), self.decoder.head
+            return fused_cross_entropy(hidden_MD, head, batch.text.labels_M)
         logits_MV = self.logits(batch)
         return F.cross_entropy(logits_MV.float(), batch.text.labels_M, reduction=reduction)
 

@@ -18,6 +18,7 @@ from protein2text.data.split_folder import load_split
 from protein2text.data.trained_on import write_trained_on
 from protein2text.models.encoders import reading_of
 from protein2text.models.feature_cache import FeatureCache, open_cache
+from protein2text.models.fused_loss import use_liger
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import newest_good, open_store
@@ -62,6 +63,10 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
     model = build_model(task, state)
     scaling, stage = task.config.scaling, task.config.stage(task.stage)
     meter = StepMeter(model, scaling, device)
+    model.fused_loss = use_liger(
+        stage.loss_kernel, device_type=device.type, zero_stage=scaling.zero_stage,
+        model_type=model.decoder.language_model.config.model_type,
+    )  # fmt: skip
     if task.features:
         max_bytes = int(stage.state_cache_gib * 2**30)
         model.encoder = open_cache(model.encoder, model.reading, stage.precision, task.features, max_bytes)

@@ -14,7 +14,7 @@ from protein2text.train.start import Start
 SETTINGS = "settings.json"
 FREE_KEYS = (
     "checkpoint_interval_steps", "keep_checkpoints", "keep_best", "micro_batch_tokens", "micro_batch_residues",
-    "activation_checkpointing", "state_cache_gib", "validation",
+    "activation_checkpointing", "state_cache_gib", "loss_kernel", "validation",
 )  # fmt: skip
 """Settings of a stage that may change while it runs, as the number of workers and the ZeRO stage may."""
 

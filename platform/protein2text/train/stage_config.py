@@ -61,6 +61,9 @@ class StageConfig(Config):
     activation_checkpointing: bool = False
     """Keep only what enters each decoder layer, and compute the rest of it again in the backward pass: about a third
     more work for a fraction of the activations."""
+    loss_kernel: Literal["auto", "torch", "liger"] = "auto"
+    """``liger`` takes the loss from hidden states and never holds all logits (extra ``liger``, GPUs only); ``auto``
+    does so where it is installed and fits the decoder."""
     state_cache_gib: float = Field(default=0.0, ge=0)
     """Disk that the folder of residue states may take, so that a protein that comes back is not encoded again: that of
     ``data.features``, else one in the run's own folder while it trains. 0 keeps none, which is right where each protein
