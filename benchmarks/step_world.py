@@ -114,6 +114,8 @@ def world_of(preset: str, stage: Stage, scale: float, num_records: int, device: 
     torch.manual_seed(0)
     model = RandomModel(run.model, scale, device)
     model.set_stage(stage)
+    if run.stage(stage).activation_checkpointing:
+        model.decoder.checkpoint_activations()
     model.to(device).train()
     vocabulary = model.decoder.language_model.config.vocab_size
     examples, sequences = [], []

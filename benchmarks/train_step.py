@@ -10,7 +10,8 @@ DeepSpeed. The optimizer is AdamW on one device. Before a stage is timed both wa
 must agree; if they do not, it is not timed. Instruction tuning is timed again with the residue states in a folder. A
 row goes to ``results/train_step.csv`` as soon as it is measured, so that a stopped suite leaves what it had.
 
-MFU counts useful operations (`UsefulFlops`) over the device's dense bfloat16 peak.
+Times are of the wall clock; the CPU's seconds beside them are what counts on a machine that others use. MFU counts
+useful operations (`UsefulFlops`) over the device's dense bfloat16 peak.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import peft
 import torch
@@ -35,6 +37,7 @@ from protein2text.models.batches import Batch, pack
 from protein2text.models.device_peaks import dense_bf16_tflops
 from protein2text.models.feature_cache import open_cache
 from protein2text.models.flops import UsefulFlops
+from protein2text.models.fused_loss import use_liger
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train.stage_config import Stage
 from protein2text.train.step import accumulate
@@ -76,6 +79,10 @@ class Ways:
 
     def __init__(self, world: World, stage: Stage, *, bf16: bool) -> None:
         self.world, self.bf16 = world, bf16
+        self.fused = use_liger(
+            "auto", device_type=world.model.device.type, zero_stage=0,
+            model_type=world.model.decoder.language_model.config.model_type,
+        )  # fmt: skip
         self.engine = OneDevice(world.model)
         self.num_records = PLAIN_RECORDS[stage]
         self.plain_way = LlavaWay(world.model)
@@ -84,6 +91,7 @@ class Ways:
         """As training does it."""
         self._attend(PACKED)
         model, planned = self.world.model, self.world.planned
+        model.fused_loss = self.fused
         loss_sum = accumulate(self.engine, planned, model.config.bridge, model.reading, bf16=self.bf16)
         self.engine.step()
         return loss_sum / planned.size.num_supervised
@@ -115,17 +123,24 @@ def flops_of(world: World) -> tuple[int, int]:
     return trained + sum(counter.encoder(batch.proteins) for batch in batches), trained
 
 
-def timed(step: Callable[[], Tensor], device: torch.device, repeats: int, most_s: float) -> list[float]:
-    """Seconds of each step after one to warm up; at least `LEAST_REPEATS`, then as many as the time allows."""
-    seconds: list[float] = []
+class Seconds(NamedTuple):
+    """What one step took."""
+
+    wall: float
+    cpu: float
+
+
+def timed(step: Callable[[], Tensor], device: torch.device, repeats: int, most_s: float) -> list[Seconds]:
+    """Each step after one to warm up; at least `LEAST_REPEATS`, then as many as the time allows."""
+    taken: list[Seconds] = []
     step()
-    while len(seconds) < repeats and (len(seconds) < LEAST_REPEATS or sum(seconds) < most_s):
+    while len(taken) < repeats and (len(taken) < LEAST_REPEATS or sum(item.wall for item in taken) < most_s):
         _wait_for(device)
-        began = time.perf_counter()
+        began = Seconds(time.perf_counter(), time.process_time())
         step()
         _wait_for(device)
-        seconds.append(time.perf_counter() - began)
-    return seconds
+        taken.append(Seconds(time.perf_counter() - began.wall, time.process_time() - began.cpu))
+    return taken
 
 
 def _wait_for(device: torch.device) -> None:
@@ -157,7 +172,7 @@ def measure(
         try:
             values = timing(step, world, flops, device, repeats, loss)
             append("train_step", about | {"provider": provider} | values)
-            shown = ("p50_s", "samples_per_s", "tokens_per_s", "mfu", "peak_bytes")
+            shown = ("p50_s", "p50_cpu_s", "samples_per_s", "tokens_per_s", "mfu", "peak_bytes")
             told = ", ".join(f"{name} {values[name] or 'not known'}" for name in shown)
             sys.stdout.write(f"{stage}, {provider}: {told}\n")
         except torch.OutOfMemoryError as error:
@@ -187,11 +202,13 @@ def timing(
     gpu = device.type == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    seconds = timed(step, device, repeats, MOST_S_EACH)
+    taken = timed(step, device, repeats, MOST_S_EACH)
+    seconds, cpu = [item.wall for item in taken], [item.cpu for item in taken]
     cuts, p50 = statistics.quantiles(seconds, n=10, method="inclusive"), statistics.median(seconds)
     peak_tflops = dense_bf16_tflops(torch.cuda.get_device_name()) if gpu else None
     values: dict[str, object] = {
-        "p20_s": round(cuts[1], 4), "p50_s": round(p50, 4), "p80_s": round(cuts[7], 4), "repeats": len(seconds),
+        "p20_s": round(cuts[1], 4), "p50_s": round(p50, 4), "p80_s": round(cuts[7], 4),
+        "p50_cpu_s": round(statistics.median(cpu), 4), "repeats": len(seconds),
         "samples_per_s": round(len(world.examples) / p50, 3),
         "tokens_per_s": round(world.planned.size.num_tokens / p50, 1), "useful_tflop": round(flops / 1e12, 4),
         "mfu": round(flops / p50 / (peak_tflops * 1e12), 4) if peak_tflops else "",
