@@ -123,6 +123,11 @@ def starts_local_ray() -> bool:
     return not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local"
 
 
+def has_dashboard() -> bool:
+    """Whether the connected Ray shows a dashboard; a local one of our own never does."""
+    return bool(ray._private.worker.get_dashboard_url())
+
+
 @contextmanager
 def ray_session(workers: Workers) -> Iterator[None]:
     """The Ray that is connected; else the cluster of RAY_ADDRESS; else a local one that ends with the block."""

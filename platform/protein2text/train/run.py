@@ -20,7 +20,7 @@ from protein2text.config import RunConfig
 from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
-from protein2text.resources import cluster_supply, ray_session, require
+from protein2text.resources import cluster_supply, has_dashboard, ray_session, require
 from protein2text.train.checkpoint_store import prepare
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, Tell, read_events, read_steps, teller
@@ -185,6 +185,8 @@ def fit(task: StageTask, feed: Feed) -> None:
     resolved = launch(task.config.scaling)
     for name, value in resolved.controller_environment.items():
         os.environ.setdefault(name, value)
+    if has_dashboard():
+        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # else its page on training stays empty
     trainer = TorchTrainer(
         run_worker,
         train_loop_config={"task": task, "feed": feed},
