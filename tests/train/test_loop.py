@@ -15,6 +15,7 @@ from transformers import get_cosine_schedule_with_warmup
 from protein2text.config import RunConfig
 from protein2text.models.batches import pack
 from protein2text.models.chat import Example
+from protein2text.models.checkpoints import write_manifest
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train.events import read_events, read_steps
 from protein2text.train.stage_config import Stage
@@ -169,7 +170,27 @@ def remove(path: Path, dice: random.Random) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove])
+def empty_the_manifest(path: Path, dice: random.Random) -> None:
+    (path.parent / "manifest.json").write_text("{}")
+
+
+def add_a_file(path: Path, dice: random.Random) -> None:
+    (path.parent / "core").write_text("a stranger")
+
+
+def write_as_another_version(path: Path, dice: random.Random) -> None:
+    trainer = path.parent / "trainer.json"
+    trainer.write_text(trainer.read_text().replace('"version": 1', '"version": 9'))
+    write_manifest(path.parent)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate, flip_a_bit, remove, write_as_another_version,
+        *(pytest.param(damage, marks=pytest.mark.slow) for damage in (empty_the_manifest, add_a_file)),
+    ],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     train_on: Any, two_workers: Any, run_values: dict[str, Any], damage: Callable[[Path, random.Random], None]
 ) -> None:
