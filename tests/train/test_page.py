@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray.dashboard.modules.job.common import JOB_ID_METADATA_KEY
 from typer.testing import CliRunner
 
 from protein2text.cli import app
@@ -14,7 +16,7 @@ from protein2text.config import RunConfig
 from protein2text.errors import MissingFile
 from protein2text.train.curve import MAX_POINTS, loss_figure
 from protein2text.train.events import Event, EventWriter
-from protein2text.train.lineage import public_config
+from protein2text.train.lineage import public_config, submission_id
 from protein2text.train.page import write_run_page
 
 HOSTILE = "<script>alert(1)</script><img src='http://evil/x'>$\\frac$\x00\x1b[31m\"><b>"
@@ -179,6 +181,13 @@ def test_a_database_password_is_told_to_nobody(run_values: dict[str, Any]) -> No
     config = RunConfig.parse(run_values | {"tracking": {"uri": "postgresql://me:secret@db.lab/mlflow"}})
     assert public_config(config)["tracking"]["uri"] == "postgresql://db.lab/mlflow"
     assert public_config(RunConfig.parse(run_values))["tracking"]["uri"] == RunConfig.parse(run_values).tracking.uri
+
+
+def test_a_submitted_job_is_known_by_the_name_that_ray_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert submission_id() is None
+    supervisor_says = {"runtime_env": {}, "metadata": {JOB_ID_METADATA_KEY: "raysubmit_1"}}
+    monkeypatch.setenv(RAY_JOB_CONFIG_JSON_ENV_VAR, json.dumps(supervisor_says))
+    assert submission_id() == "raysubmit_1"
 
 
 def test_a_folder_without_events_is_no_stage(tmp_path: Path) -> None:
