@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from protein2text.errors import MissingFile
 from protein2text.models import feature_cache, feature_store
 from protein2text.models.batches import pack_proteins
 from protein2text.models.encoder_weights import load_encoder
-from protein2text.models.feature_cache import FeatureCache, encoding_of
+from protein2text.models.feature_cache import FeatureCache, encoding_of, open_cache
 from protein2text.models.feature_store import SUFFIX, FeatureStore, checksum_of
 from protein2text.models.long_proteins import EXACT, Reading
 from protein2text.models.model_config import EncoderConfig
@@ -179,19 +180,17 @@ for number in range(int(sys.argv[2]), 10_000):
 
 
 def test_writers_killed_at_any_moment_leave_no_wrong_state(folder: Path) -> None:
-    dice = random.Random(0)
-    for _ in range(2):
-        writers = [
-            subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(begin)], stdout=subprocess.PIPE)
-            for begin in (0, 20)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-        time.sleep(dice.uniform(0.0, 0.1))
-        for writer in writers:
-            writer.kill()
-            writer.communicate()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(begin)], stdout=subprocess.PIPE)
+        for begin in (0, 20)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+    time.sleep(random.uniform(0.0, 0.1))
+    for writer in writers:
+        writer.kill()
+        writer.communicate()
     store = FeatureStore(folder, {"encoder": "a"}, 300_000)
     found = [(number, store.read(checksum_of(str(number)))) for number in range(200)]
     kept = [(number, states_RE) for number, states_RE in found if states_RE is not None]
@@ -208,6 +207,13 @@ def test_a_folder_that_cannot_be_written_is_read(cache_of: MakeCache, folder: Pa
     assert torch.equal(reader(pack_proteins(SEQUENCES)), expected)
     assert (reader.num_encoded, reader.num_remembered) == (0, 5)
     assert before.keys() == set(folder.rglob("*"))
+
+
+def test_a_folder_that_is_not_there_is_named_if_nothing_may_fill_it(random_esm: Path, folder: Path) -> None:
+    encoder = load_encoder(EncoderConfig(source=str(random_esm)))
+    with pytest.raises(MissingFile, match=r"data\.features"):
+        open_cache(encoder, EXACT, "fp32", folder, 0)
+    assert not open_cache(encoder, EXACT, "fp32", folder, PLENTY).num_encoded
 
 
 def test_titin_has_a_shard_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from protein2text.errors import MissingFile
 from protein2text.models.batches import ProteinBatch, pack_proteins, sent
 from protein2text.models.encoders import ResidueEncoder
 from protein2text.models.feature_store import SHARD_BYTES, FeatureStore, checksum_of
@@ -114,5 +115,12 @@ class FeatureCache(nn.Module):
 
 
 def open_cache(encoder: Any, reading: Reading, precision: str, folder: Path, max_bytes: int) -> FeatureCache:
-    """An encoder, still on the CPU, that remembers in a folder; see `encoding_of` and `FeatureStore`."""
+    """An encoder, still on the CPU, that remembers in a folder; see `encoding_of` and `FeatureStore`.
+
+    Raises:
+        MissingFile: no such folder, and nothing may be added to it.
+    """
+    if not max_bytes and not folder.is_dir():
+        remedy = "Fill it with `protein2text embed`, or set state_cache_gib of the stage so that the run does."
+        raise MissingFile(str(folder), "the folder of data.features", remedy)
     return FeatureCache(encoder, reading, FeatureStore(folder, encoding_of(encoder, reading, precision), max_bytes))
