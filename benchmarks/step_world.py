@@ -150,7 +150,7 @@ def planned_step(model: ModelConfig, stage: StageConfig, examples: list[Example]
         )
         for batch in plan.step(0, 1)[0]
     ]  # fmt: skip
-    return PlannedStep(0, micro_batches, plan.step_size(0))
+    return PlannedStep(0, micro_batches, plan.step_size(0), len(micro_batches))
 
 
 def _drawn(rng: random.Random, median: float, sigma: float, limits: tuple[int, int]) -> int:

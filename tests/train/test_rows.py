@@ -102,8 +102,10 @@ def test_the_delivered_rows_are_the_plan_at_any_number_of_workers_and_from_any_s
     for worker in range(num_workers):
         steps = steps_of(worker, 0)
         assert [step for step, *_ in steps] == list(range(plan.num_steps))
-        for step, micro_batches, size in steps:
-            planned = plan.step(step, num_workers)[worker]
+        for step, micro_batches, size, num_micro_batches in steps:
+            everybody = plan.step(step, num_workers)
+            assert num_micro_batches == sum(batch.counted for share in everybody for batch in share)
+            planned = everybody[worker]
             assert [batch.counted for batch in micro_batches] == [batch.counted for batch in planned]
             expected = [[plan.records[index].record_id for index in batch.records] for batch in planned]
             assert [batch.record_ids for batch in micro_batches] == expected

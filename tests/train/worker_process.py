@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from protein2text.config import RunConfig
 from protein2text.errors import DeviceOutOfMemory
+from protein2text.models.feature_cache import open_cache
 from protein2text.train import loop
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.out_of_memory import explained
@@ -171,6 +172,19 @@ def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int |
         with ending:
             loop.train(task, rows_from, CPU)
     return trained
+
+
+def one_step(task: StageTask, planned: list[PlannedStep]) -> tuple[float, dict[str, Tensor]]:
+    """The first step of a stage, planned for each worker: its loss x supervised tokens, and its gradients."""
+    stage = task.config.stage(task.stage)
+    model = loop.build_model(task, None)
+    if task.features:
+        max_bytes = int(stage.state_cache_gib * 2**30)
+        model.encoder = open_cache(model.encoder, model.reading, stage.precision, task.features, max_bytes)
+    engine = DeepSpeedEngine(model, config=stage, zero_stage=task.config.scaling.zero_stage, device=CPU)
+    loss_sum, _ = loop.train_step(task, engine, planned[dist.get_rank()], rate=0.0)
+    moments = engine.full_state()["exp_avg"]
+    return float(loss_sum), {name: moment / (1 - stage.betas[0]) for name, moment in moments.items()}
 
 
 def main() -> None:

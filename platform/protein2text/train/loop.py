@@ -111,18 +111,19 @@ def build_model(task: StageTask, state: State | None) -> ProteinToText:
 
 
 def train_step(task: StageTask, engine: DeepSpeedEngine, planned: PlannedStep, rate: float) -> tuple[Tensor, Tensor]:
-    """One optimizer step of the global batch: sum over supervised tokens / supervised tokens of all workers.
+    """One optimizer step of the global batch, its loss normalized over all workers as ``loss_norm`` says.
 
     Returns:
-        That sum over all workers, nats, and the gradient's norm before clipping, on the device.
+        The loss x the supervised tokens of all workers, nats, and the gradient's norm before clipping, on the device.
 
     Raises:
         DeviceOutOfMemory: naming the step's largest micro-batch.
     """
-    bf16 = task.config.stage(task.stage).precision == "bf16"
+    stage = task.config.stage(task.stage)
+    bf16, per_device_mean = stage.precision == "bf16", stage.loss_norm == "per_device_mean"
     bridge, reading = task.config.model.bridge, reading_of(task.config.model)
     with explained(task, planned):
-        loss_sum = accumulate(engine, planned, bridge, reading, bf16=bf16)
+        loss_sum = accumulate(engine, planned, bridge, reading, bf16=bf16, per_device_mean=per_device_mean)
         grad_norm = engine.step(rate)
     dist.all_reduce(loss_sum)
     return loss_sum, grad_norm

@@ -142,11 +142,13 @@ class Plan:
         records = [self.records[index] for index in self.step_records(step)]
         return StepSize(*(sum(getattr(record, name) for record in records) for name in StepSize._fields))
 
-    def worker(self, worker: int, num_workers: int, *, first_step: int = 0) -> Iterator[tuple[int, int, MicroBatch]]:
-        """``(step, micro_batch, records)`` for one worker of so many, in the order of work."""
+    def worker(
+        self, worker: int, num_workers: int, *, first_step: int = 0
+    ) -> Iterator[tuple[int, list[MicroBatch], int]]:
+        """For one worker of so many each step, its micro-batches, and how many of all workers' are no fillers."""
         for step in range(first_step, self.num_steps):
-            for number, micro_batch in enumerate(self.step(step, num_workers)[worker]):
-                yield step, number, micro_batch
+            workers = self.step(step, num_workers)
+            yield step, workers[worker], sum(batch.counted for share in workers for batch in share)
 
     def _record_at(self, position: int) -> int:
         epoch, offset = divmod(position, len(self.records))

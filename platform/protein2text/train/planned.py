@@ -24,3 +24,5 @@ class PlannedStep(NamedTuple):
     micro_batches: list[PlannedMicroBatch]
     size: StepSize
     """Of the global batch, so that no worker has to ask the others what they hold."""
+    num_micro_batches: int
+    """Over all workers, fillers apart; known beforehand likewise."""

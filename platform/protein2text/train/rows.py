@@ -41,7 +41,7 @@ TOKENIZED = pa.schema(
 )
 """A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
 
-PLACE = ("step", "micro_batch", "counted")
+PLACE = ("step", "micro_batch", "counted", "num_micro_batches")
 """Columns of a planned row that say where it belongs; those of `StepSize` follow, equal in all rows of a step."""
 
 ROWS_AT_ONCE = 1024
@@ -114,8 +114,9 @@ def planned_rows(plan: Plan, worker: int, num_workers: int, first_step: int) -> 
     """One worker's rows in the order of work, ``ROWS_AT_ONCE`` at a time: which of ``plan.records``, in which step."""
     size_of = lru_cache(maxsize=1)(plan.step_size)
     rows = (
-        (record, step, number, micro_batch.counted, *size_of(step))
-        for step, number, micro_batch in plan.worker(worker, num_workers, first_step=first_step)
+        (record, step, number, micro_batch.counted, num_micro_batches, *size_of(step))
+        for step, micro_batches, num_micro_batches in plan.worker(worker, num_workers, first_step=first_step)
+        for number, micro_batch in enumerate(micro_batches)
         for record in micro_batch.records
     )
     while part := list(islice(rows, ROWS_AT_ONCE)):
@@ -153,7 +154,8 @@ def read_steps(tables: Iterable[pa.Table]) -> Iterator[PlannedStep]:
     for step, part in groupby(rows, key=itemgetter("step")):
         members = list(part)
         micro_batches = [_micro_batch(list(some)) for _, some in groupby(members, key=itemgetter("micro_batch"))]
-        yield PlannedStep(step, micro_batches, StepSize(*(members[0][name] for name in StepSize._fields)))
+        size = StepSize(*(members[0][name] for name in StepSize._fields))
+        yield PlannedStep(step, micro_batches, size, members[0]["num_micro_batches"])
 
 
 def _micro_batch(members: Sequence[dict[str, Any]]) -> PlannedMicroBatch:

@@ -48,6 +48,10 @@ class StageConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.999)
+    loss_norm: Literal["global_tokens", "per_device_mean"] = "global_tokens"
+    """``global_tokens``: the mean over all supervised tokens of the global batch, whoever holds them.
+    ``per_device_mean``: the mean of the means over what each worker holds at once, as in LLaVA's trainer: it depends on
+    the number of workers and on the micro-batch bounds, and a token weighs more where few stand beside it."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients of a larger global L2 norm are scaled down to it."""
     precision: Literal["bf16", "fp32"] = "bf16"

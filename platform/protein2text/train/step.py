@@ -28,21 +28,28 @@ class Engine(Protocol):
         """Add ``weight x`` the gradient of a micro-batch's summed loss; ``last`` completes the step."""
 
 
-def accumulate(engine: Engine, planned: PlannedStep, bridge: BridgeConfig, reading: Reading, *, bf16: bool) -> Tensor:
+def accumulate(
+    engine: Engine, planned: PlannedStep, bridge: BridgeConfig, reading: Reading, *, bf16: bool,
+    per_device_mean: bool = False,
+) -> Tensor:  # fmt: skip
     """Gradients of the sum over supervised tokens / supervised tokens of the global batch, from all micro-batches.
 
     Args:
         bf16: compute under autocast.
+        per_device_mean: instead of the mean over all tokens, that of the micro-batches' own means.
 
     Returns:
-        The loss summed over this worker's supervised tokens, nats, a float32 scalar on the device.
+        This worker's part of the loss x supervised tokens of the global batch, nats, a float32 scalar on the device.
     """
-    weight, last = 1 / planned.size.num_supervised, len(planned.micro_batches) - 1
+    num_supervised, last = planned.size.num_supervised, len(planned.micro_batches) - 1
     loss_sum = torch.zeros((), device=engine.device)
     for number, item in enumerate(planned.micro_batches):
         batch = pack(item.examples, item.proteins, bridge, reading).to(engine.device)
+        share: float = item.counted
+        if per_device_mean:
+            share *= num_supervised / (planned.num_micro_batches * batch.num_supervised)
         with torch.autocast(engine.device.type, torch.bfloat16) if bf16 else nullcontext():
             micro_loss = engine.forward(batch)
-        engine.backward(micro_loss, weight=item.counted * weight, last=number == last)
-        loss_sum += micro_loss.detach() * item.counted
+        engine.backward(micro_loss, weight=share / num_supervised, last=number == last)
+        loss_sum += micro_loss.detach() * share
     return loss_sum
