@@ -24,7 +24,7 @@ from protein2text.config import RunConfig
 from protein2text.errors import ConfigError, OtherVersion, ResumeMismatch, ServiceError
 from protein2text.models.checkpoints import MANIFEST, write_manifest
 from protein2text.train import checkpoints
-from protein2text.train.checkpoint_store import CheckpointStore, newest_good, prepare
+from protein2text.train.checkpoint_store import CheckpointStore, newest_good, prepare, restore_events
 from protein2text.train.checkpoint_uploader import CheckpointUploader
 from protein2text.train.checkpoint_writer import CheckpointWriter
 from protein2text.train.stage_config import CheckpointStoreConfig, StageConfig
@@ -392,6 +392,27 @@ def test_before_the_start_what_is_newer_in_the_store_is_fetched(
     assert sorted(checkpoints.finished(here.checkpoints)) == [4, 8]
     with pytest.raises(ResumeMismatch, match="seed=3, now seed=4"):
         prepare(task(url, seed=4), told)
+
+
+def test_a_new_machine_has_the_events_of_the_old_one(task: Callable[..., StageTask], url: str) -> None:
+    here = task(url)
+    restore_events(here)
+    assert not here.events.exists()
+    store = CheckpointStore(here.config.checkpoint_store, here.config.name, here.stage)
+    saved = save(here.checkpoints, 4)
+    told = '{"stage": "alignment", "step": 4, "loss": 1.5}\n'
+    here.events.write_text(told)
+    uploader = CheckpointUploader(store, CONFIG, Told(), None)
+    uploader.offer(saved)
+    uploader.finish()
+    shutil.rmtree(here.folder)
+    restore_events(here)
+    assert here.events.read_text() == told
+    assert [path.name for path in here.folder.iterdir()] == ["events.jsonl"]
+    newer = told + '{"stage": "alignment", "step": 5, "loss": 1.4}\n'
+    here.events.write_text(newer)
+    restore_events(here)
+    assert here.events.read_text() == newer
 
 
 def test_a_store_that_cannot_be_used_stops_a_new_run_but_not_one_that_has_begun(

@@ -20,10 +20,10 @@ from protein2text.errors import CorruptCheckpoint, OtherVersion, ServiceError
 from protein2text.models.checkpoints import MANIFEST, sha256_of
 from protein2text.train import checkpoints
 from protein2text.train.checkpoints import PARTIAL, TRAINER, Found, name_of, step_in
-from protein2text.train.events import Tell
+from protein2text.train.events import Tell, read_steps
 from protein2text.train.settings import SETTINGS, Settings, refuse_others
 from protein2text.train.stage_config import CheckpointStoreConfig, Stage
-from protein2text.train.task import StageTask
+from protein2text.train.task import EVENTS, StageTask
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,25 @@ class CheckpointStore:
             raise type(error)(f"{self.url}/{name_of(step)}", error.file, error.problem, remedy) from None
         shutil.rmtree(folder / name_of(step), ignore_errors=True)
         return partial.rename(folder / name_of(step))
+
+    def put_events(self, path: Path) -> None:
+        """Copy the stage's events, so that a new machine's loss curve begins where training began."""
+        self._patiently(lambda: self._call("put_file", str(path), f"{self._root}/{EVENTS}"))
+
+    def fetch_events(self, path: Path) -> None:
+        """Copy the events of the store to a file, if it has any."""
+
+        def download() -> None:
+            partial = path.with_name(f".{path.name}.partial")
+            try:
+                self._call("get_file", f"{self._root}/{EVENTS}", str(partial))
+            except FileNotFoundError:
+                partial.unlink(missing_ok=True)
+            else:
+                partial.replace(path)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._patiently(download, QUICK_S)
 
     def sweep(self, newest: int, best: int) -> list[str]:
         """Delete unfinished checkpoints, and finished ones that are not ``checkpoints.kept``.
@@ -217,6 +236,22 @@ def open_store(task: StageTask) -> CheckpointStore | None:
     """
     config = task.config
     return CheckpointStore(config.checkpoint_store, config.name, task.stage) if config.checkpoint_store.url else None
+
+
+def restore_events(task: StageTask) -> None:
+    """Give a new machine's folder the events that were told elsewhere; what is wrong with the store, `prepare` says.
+
+    Raises:
+        ResumeMismatch: the store holds another run of this name.
+    """
+    store = open_store(task)
+    if store is None or read_steps(task.events):
+        return
+    try:
+        store.begin(task.settings)
+        store.fetch_events(task.events)
+    except ServiceError as error:
+        logger.warning("no earlier events: %s", error)
 
 
 def prepare(task: StageTask, tell: Tell) -> None:

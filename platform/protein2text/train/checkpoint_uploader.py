@@ -10,6 +10,7 @@ from protein2text.train.checkpoint_store import CheckpointStore
 from protein2text.train.checkpoints import step_in
 from protein2text.train.events import Tell
 from protein2text.train.stage_config import StageConfig
+from protein2text.train.task import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class CheckpointUploader:
             return
         began = time.monotonic()
         self._store.upload(folder)
+        if (events := folder.parent.with_name(EVENTS)).is_file():
+            self._store.put_events(events)
         self._counts["done"] += 1
         logger.info("%s is in %s after %.1f s", folder.name, self._store.url, time.monotonic() - began)
 

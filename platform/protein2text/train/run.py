@@ -21,7 +21,7 @@ from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, has_dashboard, ray_session, require
-from protein2text.train.checkpoint_store import prepare
+from protein2text.train.checkpoint_store import prepare, restore_events
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, Tell, read_events, read_steps, teller
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
@@ -95,6 +95,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         task = StageTask(
             config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version, validation
         )
+        restore_events(task)
         run_log = _mlflow_run(config, stage, folder, settings)
         client = registry.connect(config.tracking.uri)
         tell = teller(EventWriter(task.events), stage)

@@ -31,6 +31,10 @@ class ValidationRecord:
         return self.sequences["true"][0]
 
 
+EVENTS = "events.jsonl"
+"""What a stage told, in its folder."""
+
+
 @dataclass(frozen=True)
 class StageTask:
     """All that a worker needs to know of its stage."""
@@ -59,7 +63,7 @@ class StageTask:
 
     @property
     def events(self) -> Path:
-        return self.folder / "events.jsonl"
+        return self.folder / EVENTS
 
     @property
     def features(self) -> Path | None:
