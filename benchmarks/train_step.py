@@ -31,7 +31,6 @@ from rows import append, origin
 from step_world import World, run_of, world_of
 from torch import Tensor
 
-from protein2text.memory import peak_bytes
 from protein2text.models.attention import PACKED
 from protein2text.models.batches import Batch, pack
 from protein2text.models.device_peaks import dense_bf16_tflops
@@ -198,7 +197,7 @@ def measure(
 def timing(
     step: Callable[[], Tensor], world: World, flops: int, device: torch.device, repeats: int, loss: float
 ) -> dict[str, object]:
-    """The measured part of a row. Peak bytes are the device's on a GPU, else the process's so far."""
+    """The measured part of a row. Peak bytes are a GPU's; on a CPU the process's would be those of both ways."""
     gpu = device.type == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -212,7 +211,7 @@ def timing(
         "samples_per_s": round(len(world.examples) / p50, 3),
         "tokens_per_s": round(world.planned.size.num_tokens / p50, 1), "useful_tflop": round(flops / 1e12, 4),
         "mfu": round(flops / p50 / (peak_tflops * 1e12), 4) if peak_tflops else "",
-        "peak_bytes": torch.cuda.max_memory_allocated() if gpu else peak_bytes(), "loss": round(loss, 5),
+        "peak_bytes": torch.cuda.max_memory_allocated() if gpu else "", "loss": round(loss, 5),
         "transformers": transformers.__version__, "peft": peft.__version__, **origin(device),
     }  # fmt: skip
     return values
