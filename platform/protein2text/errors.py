@@ -183,6 +183,20 @@ class ResumeMismatch(ProteinToTextError):
         )
 
 
+class RunInUse(ProteinToTextError):
+    """A run that another process trains at this moment."""
+
+    def __init__(self, run: str, lock: str, holder: str) -> None:
+        super().__init__(run, lock, holder)
+        self.run, self.lock, self.holder = run, lock, holder
+
+    def __str__(self) -> str:
+        return (
+            f"Run {self.run!r} is being trained by {self.holder} ({self.lock}). Two at once would overwrite each "
+            f"other's checkpoints: wait until it ends, or stop it."
+        )
+
+
 class ResourcesUnavailable(ProteinToTextError):
     """A job that the cluster can never place."""
 

@@ -117,7 +117,7 @@ def run_config(run_values: dict[str, Any]) -> RunConfig:
 class Workers:
     """Processes joined in one gloo group, which do the functions of ``worker_process.py`` together."""
 
-    def __init__(self, num_workers: int, folder: Path) -> None:
+    def __init__(self, num_workers: int, folder: Path, timeout_s: int = 600) -> None:
         self._folder, self._count = folder, 0
         self.answers: list[Any] = []
         with socket.socket() as probe:
@@ -127,14 +127,14 @@ class Workers:
         self._log = (folder / "log").open("w")
         self.processes = [
             subprocess.Popen(
-                [sys.executable, script, str(rank), str(num_workers), str(port)],
+                [sys.executable, script, str(rank), str(num_workers), str(port), str(timeout_s)],
                 stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, text=True,
             )
             for rank in range(num_workers)
         ]  # fmt: skip
 
     def run(self, function: str, *arguments: Any) -> list[Any]:
-        """What the function returned on each worker."""
+        """What the function returned on each worker, those after one that failed left out."""
         self._count += 1
         path = self._folder / str(self._count)
         path.write_bytes(pickle.dumps((function, arguments)))
@@ -142,10 +142,11 @@ class Workers:
             assert process.stdin is not None
             process.stdin.write(f"{path}\n")
             process.stdin.flush()
-        answers = [self._answer(path.with_suffix(f".{rank}"), process) for rank, process in enumerate(self.processes)]
-        for fine, value in answers:
+        self.answers = []
+        for rank, process in enumerate(self.processes):
+            fine, value = self._answer(path.with_suffix(f".{rank}"), process)
             assert fine, value
-        self.answers = [value for _, value in answers]
+            self.answers.append(value)
         return self.answers
 
     def _answer(self, path: Path, process: "subprocess.Popen[str]") -> Any:
@@ -171,6 +172,14 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 @pytest.fixture(scope="session")
 def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     workers = Workers(1, tmp_path_factory.mktemp("one-worker"))
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture
+def impatient_workers(tmp_path: Path) -> Iterator[Workers]:
+    """Two that wait for each other no longer than six seconds."""
+    workers = Workers(2, tmp_path, timeout_s=6)
     yield workers
     workers.stop()
 
@@ -204,14 +213,15 @@ def plan_of(config: RunConfig, stage: Stage, rows: pa.Table) -> Plan:
 
 
 def train_without_ray(
-    workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None
-) -> StageTask:
+    workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None,
+    drained_after: int | None = None,
+) -> StageTask:  # fmt: skip
     """Run a stage on a group of workers as Ray Train would."""
     rows = tokenized(config, stage)
     plan = plan_of(config, stage, rows)
     held_out, _ = validation_records(config, stage)
     task = StageTask(config, stage, plan.num_steps, {"seed": config.seed}, validation=held_out)
-    workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after)
+    workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after, drained_after)
     return task
 
 

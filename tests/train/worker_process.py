@@ -6,11 +6,13 @@ A line is the path of a pickled (function of this file, arguments); the result g
 import gc
 import os
 import pickle
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d as c10d
 
 from protein2text.config import RunConfig
 from protein2text.errors import DeviceOutOfMemory
@@ -146,8 +149,14 @@ def out_of_memory(config: RunConfig) -> list[str]:
     return told
 
 
-def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int | None) -> dict[int, list[str]]:
-    """This worker's part of a stage; with ``stop_after``, only its steps before that one.
+def train(
+    task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int | None, drained_after: int | None
+) -> dict[int, list[str]]:
+    """This worker's part of a stage.
+
+    Args:
+        stop_after: it ends with an error after so many steps of the stage.
+        drained_after: a node is drained after so many.
 
     Returns:
         Ids of the records that it trained on, those at weight zero left out, by step.
@@ -170,7 +179,8 @@ def train(task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int |
         patch.setattr(loop, "read_steps", noted_steps)
         ending = pytest.raises(AssertionError, match=f"ended at step {stop_after}") if stop_after else nullcontext()
         with ending:
-            loop.train(task, rows_from, CPU)
+            finished = loop.train(task, rows_from, CPU, is_drained=lambda: len(trained) == drained_after)
+            assert finished == (drained_after is None)
     return trained
 
 
@@ -187,11 +197,23 @@ def one_step(task: StageTask, planned: list[PlannedStep]) -> tuple[float, dict[s
     return float(loss_sum), {name: moment / (1 - stage.betas[0]) for name, moment in moments.items()}
 
 
+def stop_answering(settings: dict[str, Any], zero_stage: int) -> None:
+    """Worker 1 stands still before its second step, in which worker 0 waits for it."""
+    config = StageConfig.model_validate(settings)
+    engine = DeepSpeedEngine(OddModel(), config=config, zero_stage=zero_stage, device=CPU)
+    for step in range(2):
+        if step == 1 and dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        engine.backward(engine.forward(rows_of(step)), weight=0.01, last=True)
+        engine.step(1e-3)
+
+
 def main() -> None:
-    rank, num_workers, port = map(int, sys.argv[1:])
+    rank, num_workers, port, timeout_s = map(int, sys.argv[1:])
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_workers)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_workers)
+    c10d._set_pg_timeout(timedelta(seconds=timeout_s), dist.group.WORLD)
     for line in sys.stdin:
         path = Path(line.strip())
         name, arguments = pickle.loads(path.read_bytes())

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d as c10d
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 _no_mlflow = sys.modules.setdefault("mlflow", None) is None  # type: ignore[arg-type]  # its unused autotuner takes seconds to import it
@@ -65,6 +66,7 @@ class DeepSpeedEngine:
             num_trained, config, zero_stage=zero_stage, offload=offload, on_gpu=device.type == "cuda"
         )
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=settings)
+        _share_timeout(device)
         self._create_moments()
 
     @property
@@ -177,6 +179,14 @@ def initialize_communication() -> None:
     """Let DeepSpeed use the existing process group, without compiling its shared-memory operator."""
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
+
+
+def _share_timeout(device: torch.device) -> None:
+    """Give DeepSpeed's process groups the timeout of the default one: torch gives a new group its own, half an hour, in
+    which a worker that hangs would not be found."""
+    timeout = c10d._get_default_group()._get_backend(device).options._timeout
+    for group in list(c10d._world.pg_map):
+        c10d._set_pg_timeout(timeout, group)
 
 
 def parameter_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from protein2text.train.stage_config import ScalingConfig, StageConfig
 
-PROCESS_GROUP_TIMEOUT_S = 600
-"""A worker stuck in a collective is found after this long; torch's own limit is half an hour."""
+WORKER_START_TIMEOUT_S = 30
+"""Workers that cannot be placed are asked for again after this long, by then perhaps fewer; Ray's own limit is 60 s."""
 HEALTH_CHECK_INTERVAL_S = 0.5
 """Ray's own 2 s would be the least time in which a lost worker is noticed."""
 MAX_BUCKET_ELEMENTS = 50_000_000
@@ -41,7 +41,7 @@ class Launch:
     torch_config: dict[str, Any]
     failure_config: dict[str, Any]
     controller_environment: dict[str, str]
-    """Set where the driver runs, unless they are set already; Ray hands them to its controller."""
+    """Set in the driver while Ray starts the workers, unless set already; Ray hands them to its controller."""
     worker_environment: dict[str, str]
 
 
@@ -56,9 +56,14 @@ def launch(scaling: ScalingConfig) -> Launch:
             "resources_per_worker": resources,
             "placement_strategy": scaling.placement_strategy,
         },
-        torch_config={"backend": "nccl" if on_gpu else "gloo", "timeout_s": PROCESS_GROUP_TIMEOUT_S},
+        torch_config={"backend": "nccl" if on_gpu else "gloo", "timeout_s": scaling.hang_timeout_s},
         failure_config={"max_failures": scaling.max_restarts},
-        controller_environment={"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(HEALTH_CHECK_INTERVAL_S)},
+        controller_environment={
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(HEALTH_CHECK_INTERVAL_S),
+            "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(scaling.hang_timeout_s),
+            "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(scaling.hang_timeout_s),
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(WORKER_START_TIMEOUT_S),
+        },
         worker_environment=NCCL_ENVIRONMENT if on_gpu else {},
     )
 

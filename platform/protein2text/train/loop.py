@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from protein2text.train.meter import StepMeter, step_numbers
 from protein2text.train.out_of_memory import explained
 from protein2text.train.planned import PlannedStep
 from protein2text.train.rows import read_steps
+from protein2text.train.run_lock import WRITER, hold
 from protein2text.train.schedule import learning_rate
 from protein2text.train.step import accumulate
 from protein2text.train.task import StageTask
@@ -49,14 +51,37 @@ class StepNumbers(NamedTuple):
     """What `StepMeter.gather` gave."""
 
 
-def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], device: torch.device) -> None:
+def train(
+    task: StageTask,
+    rows_from: Callable[[int], Iterable[pa.Table]],
+    device: torch.device,
+    is_drained: Callable[[], bool] = lambda: False,
+) -> bool:
     """One worker's part of a stage, from the newest good checkpoint to the end; the process group exists.
 
     Args:
         task: the stage.
         rows_from: gives this worker's planned rows from a step on, in order.
         device: where to compute.
+        is_drained: asked by all workers after each step, all told the same; True ends the work with a checkpoint.
+
+    Returns:
+        Whether the stage is at its end.
+
+    Raises:
+        RunInUse: a worker of an earlier driver writes into the stage's folder and does not go.
     """
+    wait_s = task.config.scaling.hang_timeout_s / 2  # the others wait for worker 0 no longer than the whole
+    with hold(task.folder, WRITER, wait_s=wait_s) if dist.get_rank() == 0 else nullcontext():
+        return _train(task, rows_from, device, is_drained)
+
+
+def _train(
+    task: StageTask,
+    rows_from: Callable[[int], Iterable[pa.Table]],
+    device: torch.device,
+    is_drained: Callable[[], bool],
+) -> bool:
     torch.set_num_threads(max(1, int(task.config.scaling.cpus_per_worker)))
     events = EventWriter(task.events) if dist.get_rank() == 0 else None
     state, first_step = _agree_on_start(task, events, device)
@@ -79,15 +104,19 @@ def train(task: StageTask, rows_from: Callable[[int], Iterable[pa.Table]], devic
             state = None
     validator = Validator(task, first_step)
     with writing(task, teller(events, task.stage) if events else None, first_step) as writer:
-        _do_steps(task, engine, meter, read_steps(rows_from(first_step)), first_step, events, writer, validator)
+        steps = read_steps(rows_from(first_step))
+        finished = _do_steps(task, engine, meter, steps, first_step, events, writer, validator, is_drained)
         if isinstance(model.encoder, FeatureCache):
             model.encoder.flush()
             if events:
                 events.write(_event(task, message=f"worker 0: {model.encoder.counts}"))
+        if not finished:
+            return False
         if writer:
             writer.wait()
             _save_model(task)
         dist.barrier()
+    return True
 
 
 def build_model(task: StageTask, state: State | None) -> ProteinToText:
@@ -131,8 +160,9 @@ def train_step(task: StageTask, engine: DeepSpeedEngine, planned: PlannedStep, r
 
 def _do_steps(
     task: StageTask, engine: DeepSpeedEngine, meter: StepMeter, steps: Iterable[PlannedStep], first_step: int,
-    events: EventWriter | None, writer: CheckpointWriter | None, validator: Validator,
-) -> None:  # fmt: skip
+    events: EventWriter | None, writer: CheckpointWriter | None, validator: Validator, is_drained: Callable[[], bool],
+) -> bool:  # fmt: skip
+    """Whether it came to the end; if a node of the workers is drained, it leaves after the step with a checkpoint."""
     stage = task.config.stage(task.stage)
     expected = first_step
     tell = _Teller(task, events)
@@ -143,15 +173,22 @@ def _do_steps(
         rate = learning_rate(step, num_steps=task.num_steps, peak=stage.learning_rate, warmup_ratio=stage.warmup_ratio)
         torch.manual_seed(_step_seed(task.config.seed, step, dist.get_rank()))
         tell.after(StepNumbers(planned, rate, *train_step(task, engine, planned, rate), meter.gather()))
-        if validator.is_due(step + 1):
+        leaves = is_drained() and step + 1 < task.num_steps
+        if validator.is_due(step + 1) and not leaves:
             tell.rest()
             validator.validate(engine, step + 1, events)
             tell.begin_anew()
-        if (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
+        if leaves or (step + 1) % stage.checkpoint_interval_steps == 0 or step + 1 == task.num_steps:
             tell.rest()
             _checkpoint(task, engine, step + 1, writer, validator.newest_loss)
+        if leaves:
+            if events:
+                message = f"a node is drained: checkpoint after step {step + 1}, and away"
+                events.write(_event(task, message=message, level="warning"))
+            return False
     tell.rest()
     assert expected == task.num_steps, f"the dataset ended at step {expected} of {task.num_steps}"
+    return True
 
 
 class _Teller:

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +26,12 @@ from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import EventWriter, OnEvent, Tell, read_events, read_steps, teller
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
-from protein2text.train.launch import launch
+from protein2text.train.launch import Launch, launch
 from protein2text.train.lineage import lineage, public_config
 from protein2text.train.memory_check import check_memory
 from protein2text.train.page import write_run_page
 from protein2text.train.plan import Plan
+from protein2text.train.run_lock import DRIVER, hold
 from protein2text.train.schedule import num_warmup_steps
 from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
@@ -67,6 +68,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
 
     Raises:
         ResumeMismatch: the run's name was used with other settings.
+        RunInUse: another process trains it at this moment.
         ResourcesUnavailable: the cluster can never hold the workers, or a worker's device its weights.
         DeviceOutOfMemory: a worker's device could not hold a micro-batch.
         MissingFile: a corpus, split, test set or the model to begin with is not there.
@@ -82,7 +84,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         logger.info("%s/%s is finished: %d steps, loss %.4f", config.name, stage, finished.steps, finished.final_loss)
         return finished
     leaks = check_training(config.data)
-    with ray_session(config.scaling):
+    with hold(folder, DRIVER), ray_session(config.scaling):
         require(config.scaling, cluster_supply())
         feed = _feed(config, stage)
         plan = feed.plan
@@ -177,19 +179,25 @@ def plan_stage(config: RunConfig, stage: Stage, tokenized: ray.data.Dataset) -> 
 
 
 def fit(task: StageTask, feed: Feed) -> None:
-    """Run the workers; a lost one restarts all from the newest good checkpoint.
+    """Run the workers; a lost one restarts all from the newest good checkpoint, as does a node that is drained.
 
     Raises:
         ProteinToTextError: a worker's own, as it was raised.
     """
     (task.folder / GAVE_UP).unlink(missing_ok=True)
     resolved = launch(task.config.scaling)
-    for name, value in resolved.controller_environment.items():
-        os.environ.setdefault(name, value)
-    if has_dashboard():
-        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # else its page on training stays empty
+    tracking = (
+        {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"} if has_dashboard() else {}
+    )  # else its page on training stays empty
+    with _environment(resolved.controller_environment | tracking):
+        while not _fit_once(task, feed, resolved):
+            logger.info("%s: the workers left a node that is drained; starting them elsewhere", task.stage)
+
+
+def _fit_once(task: StageTask, feed: Feed, resolved: Launch) -> bool:
+    """Whether the workers came to the stage's end; if not, they left it early with a checkpoint."""
     trainer = TorchTrainer(
-        run_worker,
+        run_worker,  # type: ignore[arg-type]  # v2 takes what it returns
         train_loop_config={"task": task, "feed": feed},
         torch_config=TorchConfig(**resolved.torch_config),
         scaling_config=ray.train.ScalingConfig(**resolved.scaling_config),
@@ -201,12 +209,25 @@ def fit(task: StageTask, feed: Feed) -> None:
         ),
     )
     try:
-        trainer.fit()
+        finished: bool = trainer.fit().return_value  # type: ignore[attr-defined]  # v2 has it
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             if isinstance(failure, ProteinToTextError):
                 raise failure from error
         raise
+    return finished
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These variables in the block, where they are not set already."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:

@@ -119,6 +119,8 @@ class ScalingConfig(Config):
     peak_tflops: float | None = Field(default=None, gt=0)
     """Most that a worker's device can do, dense bfloat16 TFLOP/s, which model FLOP utilization is measured against; by
     default what the datasheet of a known GPU says. Where neither is known, utilization is not measured."""
+    hang_timeout_s: int = Field(default=600, gt=0)
+    """A worker that no longer answers is found after so long, and the run restarts; more than any step may take."""
     max_restarts: int = Field(default=3, ge=0)
     """Times a run restarts from its newest good checkpoint after losing a worker."""
 

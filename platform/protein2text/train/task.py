@@ -79,8 +79,12 @@ class StageTask:
         return self.start or (own if self.stage == "instruction" else None)
 
 
-def run_worker(loop_config: dict[str, Any]) -> None:
-    """What Ray Train calls on every worker, with the stage under ``task`` and its `Feed` under ``feed``."""
+def run_worker(loop_config: dict[str, Any]) -> bool:
+    """What Ray Train calls on every worker, with the stage under ``task`` and its `Feed` under ``feed``.
+
+    Returns:
+        Whether the stage is at its end; if not, the workers left it because one of their nodes is drained.
+    """
     import ray.train.torch  # these here, so that only workers import DeepSpeed
 
     from protein2text.errors import DeviceOutOfMemory
@@ -92,7 +96,14 @@ def run_worker(loop_config: dict[str, Any]) -> None:
     task: StageTask = loop_config["task"]
     refuse_again(task)
     try:
-        train(task, rows_from, ray.train.torch.get_device())
+        return train(task, rows_from, ray.train.torch.get_device(), is_drained=_is_drained)
     except DeviceOutOfMemory as error:
         give_up(task, error)
         raise
+
+
+def _is_drained() -> bool:
+    """Whether a node of the group is to be taken away; the same answer on every worker, which must all ask."""
+    import ray.train
+
+    return ray.train.get_preemption_info() is not None

@@ -1,0 +1,181 @@
+"""What a run promises when something is taken from it, on workers without Ray; ``test_promises_on_ray`` has the rest.
+
+Each promise of docs/training.md names its test.
+"""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from protein2text.config import RunConfig
+from protein2text.errors import RunInUse
+from protein2text.models.checkpoints import sha256_of
+from protein2text.train.events import Event, read_events, read_steps
+from protein2text.train.run import train_stage
+from protein2text.train.run_lock import DRIVER, WRITER, hold
+from protein2text.train.task import StageTask
+
+LOSS_TOLERANCE = 1e-5
+WEIGHTS_TOLERANCE = 1e-4
+"""Largest relative L2 distance of a parameter after a change of the number of workers; sums run in another order."""
+
+
+def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
+    return RunConfig.parse(values | {"name": name} | changes)
+
+
+def trained(workers: Any) -> dict[int, list[str]]:
+    """Ids of the records of each step, over the workers."""
+    merged: dict[int, list[str]] = {}
+    for answer in workers.answers:
+        for step, ids in answer.items():
+            merged[step] = sorted([*merged.get(step, []), *ids])
+    return merged
+
+
+def steps_done(task: StageTask) -> list[Event]:
+    """Every step in the order in which it was done, those done again too."""
+    return [event for event in read_events(task.events) if "loss" in event]
+
+
+def final_weights(task: StageTask) -> dict[str, Tensor]:
+    return load_file(task.checkpoints / f"step-{task.num_steps:08}" / "weights.safetensors")
+
+
+def messages(task: StageTask) -> str:
+    return " / ".join(event["message"] for event in read_events(task.events) if "message" in event)
+
+
+@pytest.mark.parametrize(
+    "zero_stage", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 2, 3]
+)
+def test_world_size_changed_from_two_to_one_and_back(
+    train_on: Any, two_workers: Any, one_worker: Any, run_values: dict[str, Any], zero_stage: int
+) -> None:
+    """The same records form each step, and losses and weights follow the undisturbed run."""
+    on_two = {"num_workers": 2, "zero_stage": zero_stage}
+    run_values["instruction"] |= {"state_cache_gib": 0}  # which ZeRO-3 refuses
+    whole = train_on(two_workers, renamed(run_values, "whole", scaling=on_two))
+    expected = trained(two_workers)
+
+    moved, on_one = renamed(run_values, "moved", scaling=on_two), on_two | {"num_workers": 1}
+    train_on(two_workers, moved, stop_after=4)
+    seen = trained(two_workers)
+    train_on(one_worker, renamed(run_values, "moved", scaling=on_one), stop_after=8)
+    seen |= trained(one_worker)
+    task = train_on(two_workers, moved)
+    seen |= trained(two_workers)
+
+    assert seen == expected
+    assert len(steps_done(task)) == task.num_steps, "no step is done twice"
+    losses, calm = ([event["loss"] for event in read_steps(each.events)] for each in (task, whole))
+    assert losses == pytest.approx(calm, rel=LOSS_TOLERANCE)
+    weights, calm_weights = final_weights(task), final_weights(whole)
+    assert weights.keys() == calm_weights.keys()
+    for name, weight in weights.items():
+        distance = torch.linalg.vector_norm(weight - calm_weights[name]) / torch.linalg.vector_norm(calm_weights[name])
+        assert distance < WEIGHTS_TOLERANCE, f"{name} {distance}"
+
+
+def test_mid_epoch_resume_has_disjoint_and_complete_consumed_and_remaining_records(
+    train_on: Any, two_workers: Any, one_worker: Any, run_values: dict[str, Any]
+) -> None:
+    """Stopped after step 10 with a checkpoint after step 9, five records into the third pass over twenty."""
+    alignment = run_values["alignment"] | {"checkpoint_interval_steps": 3}
+    config = renamed(run_values, "stopped", alignment=alignment)
+    stopped = train_on(two_workers, config, stop_after=10)
+    before = {step: ids for step, ids in trained(two_workers).items() if step < 9}
+    trainer = json.loads((stopped.checkpoints / "step-00000009" / "trainer.json").read_text())
+    train_on(one_worker, config)
+    after = trained(one_worker)
+
+    assert trainer["plan_position"] == sum(map(len, before.values())) == 45
+    assert min(after) == 9, "reading began at the first step that was left"
+    third_pass = [ids for step, ids in (before | after).items() if step >= 8]
+    consumed, remaining = set(third_pass[0]), set().union(*third_pass[1:])
+    assert len(consumed) == 5
+    assert not consumed & remaining
+    assert consumed | remaining == {f"P{number:02}" for number in range(4, 24)}
+    seen = Counter(record_id for ids in (before | after).values() for record_id in ids)
+    assert set(seen.values()) == {3}, "each record once in each of three passes"
+
+
+def test_stop_and_go_has_equal_rate_step_optimizer_records_and_next_loss(
+    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+) -> None:
+    whole = train_on(two_workers, renamed(run_values, "whole"))
+    expected = trained(two_workers)
+    config = renamed(run_values, "stopped")
+    train_on(two_workers, config, stop_after=8)
+    stopped = train_on(two_workers, config)
+
+    for part in ("weights", "exp_avg", "exp_avg_sq"):
+        hashes = [sha256_of(task.checkpoints / "step-00000008" / f"{part}.safetensors") for task in (stopped, whole)]
+        assert hashes[0] == hashes[1]
+    for key in ("step", "plan_position"):
+        values = [
+            json.loads((task.checkpoints / "step-00000008" / "trainer.json").read_text())[key]
+            for task in (stopped, whole)
+        ]
+        assert values[0] == values[1]
+    assert trained(two_workers) == {step: ids for step, ids in expected.items() if step >= 8}
+    for name in ("step", "learning_rate", "loss", "grad_norm"):
+        after, calm = ([event[name] for event in read_steps(task.events)][8:] for task in (stopped, whole))
+        assert after == calm
+
+
+def test_a_drained_node_is_left_after_the_step_with_a_checkpoint(
+    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+) -> None:
+    whole = train_on(two_workers, renamed(run_values, "whole"))
+    config = renamed(run_values, "drained")
+    train_on(two_workers, config, drained_after=6)
+    task = train_on(two_workers, config)
+    assert [event["step"] for event in steps_done(task)] == list(range(1, 13)), "nothing is done twice"
+    assert "a node is drained: checkpoint after step 6, and away" in messages(task)
+    assert messages(task).count("training from step-00000006, the newest good checkpoint") == 1
+    assert [event["loss"] for event in steps_done(task)] == [event["loss"] for event in steps_done(whole)]
+
+
+def test_a_hung_rank_is_found_within_the_timeout(impatient_workers: Any) -> None:
+    """In a group of processes that DeepSpeed made, which torch gives half an hour."""
+    settings = {"epochs": 1, "global_batch": 10, "learning_rate": 1e-3}
+    with pytest.raises(AssertionError, match=r"deepspeed(.|\n)*Timed out waiting 6000ms"):
+        impatient_workers.run("stop_answering", settings, 2)
+    assert psutil.Process(impatient_workers.processes[1].pid).status() == psutil.STATUS_STOPPED
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from protein2text.train.run_lock import hold
+with hold(Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("name", [DRIVER, WRITER])
+def test_a_killed_process_holds_nothing_and_a_living_one_is_named(run_config: RunConfig, name: str) -> None:
+    folder = run_config.folder / "alignment"
+    command = [sys.executable, "-c", HOLD, folder, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        named = rf"Run 'small/alignment' is being trained by process {holder.pid} on \S+ since 20"
+        with pytest.raises(RunInUse, match=named), hold(folder, name, wait_s=0.3):
+            pass
+        if name == DRIVER:
+            with pytest.raises(RunInUse, match=named):
+                train_stage(run_config, "alignment")
+        holder.kill()
+    with hold(folder, name):
+        pass
