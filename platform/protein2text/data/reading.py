@@ -16,7 +16,7 @@ import pyarrow as pa
 from protein2text.data.parsing import cut_sources
 from protein2text.data.readers.entries import PIECE_BYTES
 
-HEAD_PIECES = 40
+HEAD_PIECES = 56
 """Pieces that this process parses at the head of the sources: about as many seconds as a local Ray takes to start."""
 TURN_S = 0.0005
 """How long a thread may keep the interpreter meanwhile: at Python's own 5 ms, Ray's start waits at every step."""
