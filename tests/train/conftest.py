@@ -25,6 +25,7 @@ from protein2text.models.encoders import reading_of
 from protein2text.proteins import Protein
 from protein2text.train.base_decoder import decoder_config, train_tokenizer
 from protein2text.train.base_encoder import encoder_config
+from protein2text.train.events import read_events
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, tokenize
 from protein2text.train.stage_config import Stage
@@ -235,3 +236,27 @@ def train_on() -> Callable[..., StageTask]:
 def plain() -> SimpleNamespace:
     """`tokenized` rows of a stage and its `plan_of`."""
     return SimpleNamespace(tokenized=tokenized, plan_of=plan_of)
+
+
+def only_unwritten_steps_again(events: Path, interval: int) -> None:
+    """Whenever training began again, it did from a checkpoint no older than the newest that lay whole on disk.
+
+    Nor older than the one before the newest that was due, which is written before the newest is begun: what is done
+    again is at most an interval, and the steps during which one checkpoint was being written.
+    """
+    on_disk = last = 0
+    for event in read_events(events):
+        if "checkpoint" in event:
+            on_disk = int(event["checkpoint"].removeprefix("step-"))
+        elif "loss" in event:
+            begins_from = event["step"] - 1
+            if begins_from < last:
+                assert begins_from >= on_disk
+                assert begins_from >= (last // interval - 1) * interval
+            last = event["step"]
+
+
+@pytest.fixture(scope="session")
+def assert_only_unwritten_steps_again() -> Callable[[Path, int], None]:
+    """`only_unwritten_steps_again` of an events file, at a checkpoint interval."""
+    return only_unwritten_steps_again

@@ -98,7 +98,7 @@ def test_a_drained_node_is_left_with_a_checkpoint_and_the_run_goes_on_with_fewer
 
 
 def test_a_hung_rank_is_found_within_the_timeout_and_the_run_restarts(
-    long_run: dict[str, Any], cluster: Cluster, two_workers: Any, train_on: Any
+    long_run: dict[str, Any], cluster: Cluster, two_workers: Any, train_on: Any, assert_only_unwritten_steps_again: Any
 ) -> None:
     config = RunConfig.parse(long_run | {"scaling": long_run["scaling"] | {"hang_timeout_s": 5}})
 
@@ -112,8 +112,7 @@ def test_a_hung_rank_is_found_within_the_timeout_and_the_run_restarts(
     folder = config.folder / "alignment"
     assert hanging.at is not None
     assert result.steps == NUM_STEPS
-    repeated = len(steps_done(folder)) - NUM_STEPS
-    assert 0 <= repeated <= config.alignment.checkpoint_interval_steps
+    assert_only_unwritten_steps_again(folder / "events.jsonl", config.alignment.checkpoint_interval_steps)
     calm = train_on(two_workers, RunConfig.parse(long_run | {"name": "calm"}))
     assert losses(folder) == losses(calm.folder)
 
@@ -124,7 +123,7 @@ def is_worker_of_this_test(process: psutil.Process) -> bool:
 
 
 def test_a_killed_driver_is_followed_by_the_same_command(
-    long_run: dict[str, Any], tmp_path: Path, two_workers: Any, train_on: Any
+    long_run: dict[str, Any], tmp_path: Path, two_workers: Any, train_on: Any, assert_only_unwritten_steps_again: Any
 ) -> None:
     """SIGKILL; the same command at once; the dead run's workers write nothing under the new one."""
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(long_run))
@@ -144,6 +143,6 @@ def test_a_killed_driver_is_followed_by_the_same_command(
     done = steps_done(folder)
     (again,) = [place for place in range(1, len(done)) if done[place] <= done[place - 1]]
     assert done[again:] == list(range(done[again], NUM_STEPS + 1)), "only the new driver's"
-    assert 0 <= len(done) - NUM_STEPS <= config.alignment.checkpoint_interval_steps
+    assert_only_unwritten_steps_again(folder / "events.jsonl", config.alignment.checkpoint_interval_steps)
     calm = train_on(two_workers, RunConfig.parse(long_run | {"name": "calm"}))
     assert losses(folder) == losses(calm.folder)
