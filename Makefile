@@ -80,6 +80,7 @@ bench: $(INSTALLED)  ## measurements, as CSV rows under benchmarks/
 	$(BIN)/python benchmarks/qa_corpus.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/neighbours.py
+	$(BIN)/python benchmarks/scaling.py
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -130,8 +130,11 @@ def world_of(preset: str, stage: Stage, scale: float, num_records: int, device: 
     return World(model, examples, sequences, planned_step(run.model, run.stage(stage), examples, sequences))
 
 
-def planned_step(model: ModelConfig, stage: StageConfig, examples: list[Example], sequences: list[str]) -> PlannedStep:
-    """The product's plan of one step of all these records on one worker."""
+def planned_step(
+    model: ModelConfig, stage: StageConfig, examples: list[Example], sequences: list[str], *, worker: int = 0,
+    num_workers: int = 1,
+) -> PlannedStep:  # fmt: skip
+    """One worker's part of the product's plan of one step of all these records."""
     records = tuple(
         RecordSize(
             f"{number:06}", model.bridge.num_positions(len(example.ids), [sequence]), len(sequence),
@@ -143,14 +146,16 @@ def planned_step(model: ModelConfig, stage: StageConfig, examples: list[Example]
         records=records, seed=0, epochs=1, global_batch=len(records), micro_batch_tokens=stage.micro_batch_tokens,
         micro_batch_residues=stage.micro_batch_residues,
     )  # fmt: skip
+    shares = plan.step(0, num_workers)
     micro_batches = [
         PlannedMicroBatch(
             [records[index].record_id for index in batch.records], [examples[index] for index in batch.records],
             [[sequences[index]] for index in batch.records], batch.counted,
         )
-        for batch in plan.step(0, 1)[0]
+        for batch in shares[worker]
     ]  # fmt: skip
-    return PlannedStep(0, micro_batches, plan.step_size(0), len(micro_batches))
+    num_counted = sum(batch.counted for share in shares for batch in share)
+    return PlannedStep(0, micro_batches, plan.step_size(0), num_counted)
 
 
 def _drawn(rng: random.Random, median: float, sigma: float, limits: tuple[int, int]) -> int:
