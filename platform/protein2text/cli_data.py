@@ -20,11 +20,13 @@ def data_sample(
     [bold]Example[/bold]
 
     protein2text data sample sample
+
+    protein2text data ingest sample/proteins.tsv sample/questions.json --output corpus
     """
     from protein2text.data.sample import write_sample
 
     write_sample(output, seed=seed)
-    typer.echo(str(output))
+    typer.echo(f"{output}: proteins.tsv and questions.json are sources of `protein2text data ingest`")
 
 
 @data_app.command("ingest")

@@ -57,6 +57,12 @@ def test_state_and_trainer_come_back_equal(tmp_path: Path) -> None:
         assert all(torch.equal(found[part][name], value) for name, value in values.items())
 
 
+def test_whoever_may_read_the_manifest_may_read_the_weights(tmp_path: Path) -> None:
+    """safetensors would write them for their owner alone, and colleagues share a disk."""
+    folder = save(tmp_path, 1)
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
 def truncate(path: Path, dice: random.Random) -> None:
     path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
 

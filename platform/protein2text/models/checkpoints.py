@@ -33,6 +33,8 @@ def write_manifest(folder: Path, extra: dict[str, Any] | None = None) -> None:
         json.dump({"version": MANIFEST_VERSION, "files": files, **(extra or {})}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
+    for name in files:  # safetensors are written for their owner alone, whatever the umask says
+        (folder / name).chmod(temporary.stat().st_mode)
     temporary.replace(folder / MANIFEST)
 
 

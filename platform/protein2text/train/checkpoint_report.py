@@ -44,7 +44,8 @@ def examine(place: Path) -> Iterator[Examined]:
     folders = list(_folders(place))
     if not folders:
         remedy = "Name a checkpoint, a `checkpoints` folder, a stage's or run's folder, or a model folder."
-        raise MissingFile(f"{place}/{FILES[-1]}", "a checkpoint or model", remedy)
+        missing = f"A checkpoint or model in {place}" if place.is_dir() else str(place)
+        raise MissingFile(missing, "a checkpoint or model", remedy)
     for folder in folders:
         if folder.is_dir():  # a run that goes on may have deleted it by now
             yield _examined(folder)
