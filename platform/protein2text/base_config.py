@@ -11,7 +11,7 @@ from protein2text.errors import ConfigError
 class Config(BaseModel):
     """A validated, frozen piece of configuration; an unknown key is an error that names the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

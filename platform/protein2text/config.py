@@ -50,7 +50,7 @@ class RunConfig(Config):
     """Name of the run and of its folder; the same name again resumes it."""
     output: str = "runs"
     """Folder that holds run folders."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     model: ModelConfig
     data: DataConfig
     alignment: StageConfig

@@ -231,7 +231,7 @@ class _Teller:
 
 def _step_seed(seed: int, step: int, worker: int) -> int:
     """Dropout's seed: a function of the place in the run, so that nothing random needs to be saved."""
-    return (seed * 1_000_003 + step) * 65_537 + worker
+    return ((seed * 1_000_003 + step) * 65_537 + worker) % 2**63  # the most that torch takes
 
 
 def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.device) -> tuple[State | None, int]:

@@ -1,7 +1,7 @@
 """Configuration of one training stage and of its workers. Light imports: the run configuration reads this."""
 
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +10,11 @@ from protein2text.base_config import Config
 Stage = Literal["alignment", "instruction"]
 """Alignment trains the bridge on descriptions; instruction tuning the bridge and LoRA on questions and answers."""
 
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""Share of an average of AdamW that each step keeps."""
+
+MAX_WORKERS = 1_000_000
 
 MAX_VALIDATION_SHARE = 0.02
 """Of a run's work that validation may take where its interval is not set."""
@@ -21,7 +26,7 @@ class ValidationConfig(Config):
     interval_steps: int | None = Field(default=None, gt=0)
     """Optimizer steps between two validations; by default so many that validation takes 2 % of the work. There is
     always one after the last step."""
-    max_records: int = Field(default=64, ge=0)
+    max_records: int = Field(default=64, ge=0, le=1_000_000)
     """Records of the split's validation side that are read, of as many proteins as possible; 0 validates never."""
 
     def interval(self, num_records: int, global_batch: int) -> int:
@@ -47,7 +52,7 @@ class StageConfig(Config):
     """Share of the optimizer steps spent rising linearly from zero."""
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine"] = "cosine"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     loss_norm: Literal["global_tokens", "per_device_mean"] = "global_tokens"
     """``global_tokens``: the mean over all supervised tokens of the global batch, whoever holds them.
     ``per_device_mean``: the mean of the means over what each worker holds at once, as in LLaVA's trainer: it depends on
@@ -130,6 +135,8 @@ class ScalingConfig(Config):
         numbers = list(value) if isinstance(value, (list, tuple)) else [value, value]
         if len(numbers) != 2 or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{value!r} is neither a number of workers nor [fewest, most]")
+        if max(numbers) > MAX_WORKERS:
+            raise ValueError(f"{value!r} is more than {MAX_WORKERS} workers")
         if numbers[0] > numbers[1]:
             raise ValueError(f"{value!r} is not [fewest, most]; write the smaller number first")
         return value
