@@ -1,5 +1,6 @@
 """The event file and its follower: nothing lost, nothing told twice, MLflow complete after an interruption."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from protein2text import registry
 from protein2text.train.curve import draw_loss_curve, exponential_mean
 from protein2text.train.events import PLAIN_METRICS, Event, EventWriter, metrics_of, read_events, read_steps
 from protein2text.train.follow import EventFollower
+from protein2text.train.page import write_run_page
 
 
 def step_event(step: int, loss: float | None = None) -> Event:
     numbers = {name: float(step) for name in PLAIN_METRICS} | {"loss": 1 / step if loss is None else loss}
     return {"stage": "alignment", "step": step, "num_steps": 9, "time": time.time(), **numbers, "data_wait_s": 0.1}
+
+
+LOSS = step_event(3)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,30 @@ def test_a_line_cut_by_a_kill_spoils_neither_itself_nor_the_next(tmp_path: Path)
         file.write('{"stage": "alignment", "st')
     EventWriter(path).write(step_event(2))
     assert [event["step"] for event in read_events(path)] == [1, 2]
+
+
+DAMAGED = [
+    b"5", b"null", b"[]", b"[" * 100_000, b"\xff\xfe{}", b'{"step": 3, "validation": 5}',
+    b'{"stage": "a", "step": 3, "validation": 5}', b'{"stage": "a", "validation": {}}', b'{"stage": "a", "loss": 1}',
+    json.dumps({**LOSS, "step": "3"}).encode(), json.dumps({**LOSS, "time": 1e300}).encode(),
+    json.dumps({**LOSS, "seconds": None}).encode(), b'{"stage": "a", "message": 5}', b'{"stage": "a", "lineage": {}}',
+]  # fmt: skip
+
+
+def test_lines_that_are_no_event_stop_nobody_and_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "events.jsonl"
+    EventWriter(path).write(step_event(1))
+    with path.open("ab") as file:
+        file.write(b"\n".join(DAMAGED) + b"\n")
+    EventWriter(path).write(step_event(2))
+    assert [event["step"] for event in read_events(path)] == [1, 2]
+    assert [event["step"] for event in read_steps(path)] == [1, 2]
+    write_run_page(tmp_path)
+    assert [record.getMessage() for record in caplog.records if "no event" in record.getMessage()] == [
+        f"{path}: lines that are no event, passed over: {len(DAMAGED)}"
+    ]
 
 
 def test_a_step_done_twice_counts_once_as_last_done(tmp_path: Path) -> None:

@@ -5,10 +5,15 @@ that was interrupted. After a restart some steps stand twice; the later line cou
 """
 
 import json
+import logging
+import math
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+logger = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -26,6 +31,10 @@ PLAIN_METRICS = (
     "peak_memory_bytes",
 )  # fmt: skip
 """Loss in nats per supervised token, tokens as decoder positions, wall seconds; the others as `step_numbers` says."""
+
+
+END_OF_TIME = 253_402_300_800
+"""Seconds since 1970 at the end of the year 9999, beyond which there is no date."""
 
 
 class Tell(Protocol):
@@ -62,8 +71,19 @@ def teller(writer: EventWriter, stage: str) -> Tell:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All whole events of a file, oldest first; none if there is no file."""
-    return parsed(path.read_text().splitlines()) if path.is_file() else []
+    """All whole events of a file, oldest first; none if there is no file. Of other lines the number is logged, once."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().splitlines()
+    events = parsed(lines)
+    if num_damaged := sum(bool(line.strip()) for line in lines) - len(events):
+        _log_damaged(path, num_damaged)
+    return events
+
+
+@cache
+def _log_damaged(path: Path, number: int) -> None:
+    logger.warning("%s: lines that are no event, passed over: %d", path, number)
 
 
 def read_steps(path: Path) -> list[Event]:
@@ -95,12 +115,53 @@ def metrics_of(event: Event) -> dict[str, float]:
     return numbers
 
 
-def parsed(lines: Iterable[str]) -> list[Event]:
-    """Events of whole lines; a line cut off when its writer was killed is passed over."""
+def parsed(lines: Iterable[bytes]) -> list[Event]:
+    """Events of whole lines; a line that was damaged, or cut off when its writer was killed, is passed over."""
     events = []
     for line in lines:
         try:
-            events.append(json.loads(line))
-        except ValueError:
+            event = json.loads(line.decode())
+        except (ValueError, RecursionError):
             continue
+        if _is_event(event):
+            events.append(event)
     return events
+
+
+def _is_event(found: Any) -> bool:
+    """Whether it has what its readers rely on. Losses and gradient norms may be NaN: training can diverge."""
+    if not isinstance(found, dict) or not isinstance(found.get("stage"), str):
+        return False
+    if not _is_number(when := found.get("time", 0)) or not 0 <= when < END_OF_TIME:
+        return False
+    if "message" in found and not isinstance(found["message"], str):
+        return False
+    if "lineage" in found:
+        return all(isinstance(found.get(name), dict) for name in ("lineage", "config", "tracking"))
+    if "validation" in found:
+        losses = found["validation"]
+        return _is_count(found.get("step")) and isinstance(losses, dict) and "loss" in losses and _are_numbers(losses)
+    if "loss" in found:
+        counts: list[Any] = [found.get(name) for name in ("tokens", "residues", "seconds")]
+        numbers = {name: found.get(name) for name in (*PLAIN_METRICS, "data_wait_s")}
+        return (
+            all(_is_count(found.get(name)) for name in ("step", "num_steps"))
+            and all(_is_number(count) and math.isfinite(count) and count >= 0 for count in counts)
+            and _is_number(found["loss"])
+            and _are_numbers(numbers)
+            and ("data_wait_s" not in found or found["data_wait_s"] is not None)
+        )
+    return True
+
+
+def _are_numbers(values: Event) -> bool:
+    return all(value is None or _is_number(value) for value in values.values())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    """A float, or an integer that fits one; a truth value is none."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)

@@ -59,7 +59,7 @@ class EventFollower:
             file.seek(self._offset)
             whole, newline, _ = file.read().rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        for event in parsed(whole.decode().splitlines()):
+        for event in parsed(whole.splitlines()):
             if "message" in event:
                 level = logging.WARNING if event.get("level") == "warning" else logging.INFO
                 logger.log(level, "%s: %s", event["stage"], event["message"])
