@@ -185,6 +185,11 @@ def _absolute(path: Any) -> Any:
     return str(Path(path).expanduser().absolute()) if isinstance(path, str) else path
 
 
+def _names_folder(value: Any) -> bool:
+    """Neither empty, which would become the working directory, nor a URL: validation deals with those."""
+    return isinstance(value, str) and bool(value.strip()) and "://" not in value
+
+
 def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     """The same mapping with absolute paths; values of a wrong type are left for validation to name."""
     values = {key: value.model_dump() if isinstance(value, Config) else value for key, value in values.items()}
@@ -193,7 +198,9 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(data, dict):
         lists = {key: data[key] for key in ("corpus", "test_sets") if isinstance(data.get(key), list)}
         changed = {key: [_absolute(path) for path in paths] for key, paths in lists.items()}
-        single = {key: _absolute(data[key]) for key in ("split", "features") if data.get(key) is not None}
+        single = {"split": _absolute(data["split"])} if data.get("split") is not None else {}
+        if _names_folder(data.get("features")):
+            single["features"] = _absolute(data["features"])
         values["data"] = {**data, **changed, **single}
     model = values.get("model")
     if isinstance(model, dict):
@@ -202,7 +209,7 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
             **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model},
         }
     store = values.get("checkpoint_store")
-    if isinstance(store, dict) and isinstance(store.get("url"), str) and "://" not in store["url"]:
+    if isinstance(store, dict) and _names_folder(store.get("url")):
         values["checkpoint_store"] = {**store, "url": _absolute(store["url"])}
     instruction = values.get("instruction")
     if isinstance(instruction, dict) and not str(instruction.get("start") or "models:").startswith("models:"):

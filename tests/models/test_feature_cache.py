@@ -1,5 +1,7 @@
 """Kept residue states against the encoder itself, each protein alone; shards against damage, rivals and the bound."""
 
+import errno
+import json
 import os
 import random
 import shutil
@@ -8,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -110,6 +113,46 @@ def test_another_reading_layer_precision_or_weight_is_another_encoding(random_es
                                             (encoder, reading, "fp32"), (encoder, EXACT, "bf16"))]  # fmt: skip
     assert len({str(key) for key in keys}) == 5
     assert encoding_of(load_encoder(EncoderConfig(source=str(random_esm))), EXACT, "fp32") == keys[0]
+
+
+@pytest.mark.parametrize("change", [{"num_attention_heads": 4}, {"token_dropout": False}, {"layer_norm_eps": 1e-3}])
+def test_a_switch_of_the_encoder_is_another_encoding(
+    change: dict[str, Any], random_esm: Path, tmp_path: Path, folder: Path
+) -> None:
+    """Settings that leave no trace in the weights, but change states."""
+    other = shutil.copytree(random_esm, tmp_path / "esm2")
+    settings = json.loads((other / "config.json").read_text())
+    assert {key: settings[key] for key in change} != change
+    (other / "config.json").write_text(json.dumps({**settings, **change}))
+    batch = pack_proteins(SEQUENCES[:1])
+    for source in (random_esm, other):
+        encoder = load_encoder(EncoderConfig(source=str(source)))
+        cache = open_cache(encoder, EXACT, "fp32", folder, PLENTY)
+        assert torch.equal(cache(batch), encoder(batch))
+        assert cache.num_encoded == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_a_shard_that_cannot_be_read_now_stays(
+    number: int, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = FeatureStore(folder, {"encoder": "a"}, PLENTY)
+    assert all(writer.add(states(protein)) for protein in range(3))
+    before, opened = shards(folder), Path.open
+
+    def refuse(path: Path, *arguments: Any) -> Any:
+        if path.suffix == SUFFIX:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        for store in (writer, FeatureStore(folder, {"encoder": "a"}, 0)):
+            assert [store.read(checksum_of(str(protein))) for protein in range(3)] == [None] * 3
+    assert shards(folder) == before
+    assert caplog.text.count(os.strerror(number)) == 2, "once per store"
+    later = FeatureStore(folder, {"encoder": "a"}, 0)
+    assert all(later.read(checksum_of(str(protein))) is not None for protein in range(3))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

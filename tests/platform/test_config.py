@@ -173,6 +173,21 @@ def test_a_wrong_file_is_named_with_key_value_and_remedy(workdir: Path, text: st
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("data", "features", ""),
+        ("data", "features", " "),
+        ("data", "features", "s3://bucket/features"),
+        ("checkpoint_store", "url", ""),
+    ],
+)
+def test_what_names_no_folder_is_refused_rather_than_made_one_here(section: str, key: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run("tiny", {section: {key: value}})
+    assert all(part in str(caught.value) for part in (section, key, repr(value), "folder"))
+
+
 def test_a_file_that_extends_itself_is_an_error(workdir: Path) -> None:
     write(workdir / "a.yaml", "extends: b.yaml\n")
     with pytest.raises(ConfigError, match="comes back to itself"):

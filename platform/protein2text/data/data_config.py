@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from protein2text.base_config import Config
 
@@ -34,3 +34,10 @@ class DataConfig(Config):
     ``qa_generator``, the model that wrote questions and answers (``none`` where no model did)."""
     max_residues: int = Field(default=4096, ge=1)
     """Longest protein that ingest accepts, in residues; a longer one is quarantined, never cut."""
+
+    @field_validator("features")
+    @classmethod
+    def _features_are_a_folder(cls, features: str | None) -> str | None:
+        if features is not None and ("://" in features or not features.strip()):
+            raise ValueError(f"{features!r} is no folder; name one on a local or shared disk, or leave the key out")
+        return features

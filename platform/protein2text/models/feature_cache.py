@@ -10,6 +10,7 @@ Legend: R residues and the end token of one protein, S packed residue rows, E en
 import hashlib
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def encoding_of(encoder: nn.Module, reading: Reading, precision: str) -> dict[st
 
     Args:
         encoder: with its weights, of which those above the chosen layer are not loaded: so equal weights are the same
-            encoding from whatever file or format, and another layer is another one.
+            encoding from whatever file or format, and another layer is another one. Its ``shape``, where it has one,
+            counts too: heads, token dropout and the norms' epsilon change states and leave no trace in the weights.
         reading: how sequences become its input.
         precision: ``bf16`` if it runs under autocast, else ``fp32``.
     """
@@ -43,6 +45,7 @@ def encoding_of(encoder: nn.Module, reading: Reading, precision: str) -> dict[st
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return {
         "weights_sha256": digest.hexdigest(),
+        "shape": asdict(encoder.shape) if hasattr(encoder, "shape") else None,  # type: ignore[call-overload]
         "rope": getattr(encoder, "rope", None),
         "letters": reading.alphabet.letters,
         "long_proteins": reading.long_proteins,

@@ -6,8 +6,9 @@
            .lock                               held while a shard comes in, so that the bound holds for all
 
 A shard's name is the digest of its header, and its header holds a sum of each protein's states: so damage anywhere is
-found, and the shard is dropped. Shards rather than a file per protein, because the file system of a cluster bears
-thousands of large files better than millions of small ones; immutable ones, because then a reader needs no lock, a
+found, and the shard is dropped; one that merely cannot be opened is left. Shards rather than a file per protein,
+because the file system of a cluster bears thousands of large files better than millions of small ones; immutable ones,
+because then a reader needs no lock, a
 killed writer leaves nothing but a partial, and making room is to remove whole files, the longest unused first. What was
 used in the last hour stays: a run whose features do not fit keeps those it has, rather than to evict each just before
 it comes back. No database: the headers are the index, 100 bytes a protein.
@@ -77,6 +78,7 @@ class FeatureStore:
         self._places: dict[str, Place] = {}
         self._seen: set[str] = set()
         self._touched: dict[Path, float] = {}
+        self._told_unreadable = False
         self._looked = -LOOKED_EVERY_S
         if max_bytes:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ class FeatureStore:
         return checksum in self._places
 
     def read(self, checksum: str) -> Tensor | None:
-        """A protein's states ``(R, E)`` in host memory; None if they are not there, or damaged, which is logged."""
+        """A protein's states ``(R, E)`` in host memory; None if not there, unreadable or damaged, which is logged."""
         if checksum not in self._places:
             self._look()
         place = self._places.get(checksum)
@@ -99,8 +101,8 @@ class FeatureStore:
             with place.shard.open("rb") as file:
                 file.seek(place.offset)
                 num_read = file.readinto(data)
-        except OSError as error:  # evicted by another process, or a disk that fails
-            self._forget(place.shard, None if isinstance(error, FileNotFoundError) else str(error))
+        except OSError as error:
+            self._leave(place.shard, error)
             return None
         if num_read != place.num_bytes or zlib.crc32(data) != place.crc32:
             self._forget(place.shard, f"the states of the protein {checksum[:12]} are damaged")
@@ -157,10 +159,10 @@ class FeatureStore:
         try:
             with shard.open("rb") as file:
                 length = file.read(_LENGTH_BYTES)
-                header = file.read(int.from_bytes(length, "little"))
-        except (OSError, OverflowError, MemoryError) as error:
-            if not isinstance(error, FileNotFoundError):
-                self._forget(shard, f"its header cannot be read: {error}")
+                # a damaged length may be beyond all memory
+                header = file.read(min(int.from_bytes(length, "little"), os.fstat(file.fileno()).st_size))
+        except OSError as error:
+            self._leave(shard, error)
             return
         if shard.stem != hashlib.sha256(length + header).hexdigest()[:32]:
             self._forget(shard, "its header is damaged")
@@ -179,6 +181,17 @@ class FeatureStore:
             logger.warning("%s: %s; the shard is removed, and its proteins are encoded again", shard, problem)
             with suppress(OSError):
                 shard.unlink()
+
+    def _leave(self, shard: Path, error: OSError) -> None:
+        """A shard was evicted by another process, or cannot be read: out of file descriptors, no permission, a share
+        that is away. That says nothing of what it holds, so the file stays; this process does without it."""
+        self._forget(shard, None)
+        if not self._told_unreadable and not isinstance(error, FileNotFoundError):
+            self._told_unreadable = True
+            logger.warning(
+                "%s: cannot be read: %s; it is left as it is, and this process encodes its proteins again, as it will "
+                "those of other shards that cannot be read", shard, error,
+            )  # fmt: skip
 
     def _touch(self, shard: Path) -> None:
         """A shard's time of change says when it was last used."""

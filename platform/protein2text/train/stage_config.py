@@ -160,6 +160,8 @@ class CheckpointStoreConfig(Config):
 
     @model_validator(mode="after")
     def outlives_the_process(self) -> Self:
+        if self.url is not None and not self.url.strip():
+            raise ValueError(f"url={self.url!r} names no place; name a folder, s3:// or gs://, or leave it out")
         if self.url is not None and self.url.startswith("memory:"):
             raise ValueError(f"url={self.url!r} lives in one process only; name a folder, s3:// or gs://")
         return self
