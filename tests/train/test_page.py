@@ -4,7 +4,8 @@ import json
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
@@ -15,9 +16,11 @@ from protein2text.cli import app
 from protein2text.config import RunConfig
 from protein2text.errors import MissingFile
 from protein2text.train.curve import MAX_POINTS, loss_figure
-from protein2text.train.events import Event, EventWriter
+from protein2text.train.events import INTERRUPTED, Event, EventWriter, read_events, teller
 from protein2text.train.lineage import public_config, submission_id
 from protein2text.train.page import write_run_page
+from protein2text.train.run import _interruptible, _told
+from protein2text.train.task import StageTask
 
 HOSTILE = "<script>alert(1)</script><img src='http://evil/x'>$\\frac$\x00\x1b[31m\"><b>"
 VOID = {"meta", "br", "img", "link", "hr"}
@@ -103,7 +106,7 @@ def test_a_page_holds_numbers_validation_decisions_and_lineage(tmp_path: Path) -
     ]  # fmt: skip
     page = write(tmp_path / "alignment", events)
     assert "not finished: 6 of 10 steps done" in page.text
-    assert "1 restarts, 1 steps done again" in page.text
+    assert "1 restart, 1 step done again" in page.text
     numbers = page.cells("In numbers")
     assert numbers["seconds a step"] == ["6", "2", "20"]  # the repeated step as it was last done
     assert numbers["decoder positions per second"] == ["166.7", "500", "300"]  # 6,000 in 20 s
@@ -123,6 +126,45 @@ def test_what_was_not_measured_is_called_so(tmp_path: Path) -> None:
     page = write(tmp_path / "alignment", [step_event(step, mfu=None) for step in (1, 2)])
     assert page.cells("In numbers")["model FLOP utilization, %"] == ["not measured", "", ""]
     assert "model FLOP utilization, %" not in page.text.replace("model FLOP utilization, %", "", 1), "and is not drawn"
+
+
+def test_numbers_that_are_not_finite_are_counted_and_not_drawn(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    bad = [step_event(2, loss=nan, grad_norm=inf), step_event(3, grad_norm=nan), step_event(4, seconds=0.0)]
+    page = write(tmp_path / "some", [step_event(1), *bad])
+    assert "The loss of 1 step is not a finite number" in page.text
+    assert "The gradient norm of 2 steps is not a finite number" in page.text
+    assert page.cells("In numbers")["gradient norm"] == ["2", "2", ""]
+    validation: Event = {"stage": "alignment", "step": 1, "validation": {"loss": nan}}
+    page = write(tmp_path / "all", [step_event(1, loss=inf, grad_norm=nan, seconds=0), validation])
+    assert page.cells("In numbers")["gradient norm"] == ["not finite", "", ""]
+
+
+def test_a_stop_heads_the_page_only_until_training_went_on(tmp_path: Path) -> None:
+    crash = {"stage": "alignment", "message": "stopped: OSError: disk full", "level": "warning"}
+    interrupted = {"stage": "alignment", "message": INTERRUPTED, "level": "warning"}
+    stopped = write(tmp_path / "stopped", [step_event(1), crash])
+    assert stopped.text.count("disk full") == 2, "as a notice and as a decision"
+    went_on = write(tmp_path / "went-on", [step_event(1), crash, step_event(2), interrupted, step_event(3)])
+    assert went_on.text.count("disk full") == 1
+    assert went_on.text.count(INTERRUPTED) == 1
+
+
+def test_an_interrupt_that_ray_made_an_exit_is_told_as_one(tmp_path: Path) -> None:
+    task = cast(StageTask, SimpleNamespace(stage="alignment", folder=tmp_path))
+    tell = teller(EventWriter(tmp_path / "events.jsonl"), "alignment")
+    with pytest.raises(KeyboardInterrupt), _told(task, tell), _interruptible():
+        raise SystemExit(1)
+    assert [event["message"] for event in read_events(tmp_path / "events.jsonl")] == [INTERRUPTED]
+    assert INTERRUPTED in Page(tmp_path / "report.html").text
+
+
+def test_a_page_that_cannot_be_written_hides_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "report.html").mkdir()
+    task = cast(StageTask, SimpleNamespace(stage="alignment", folder=tmp_path))
+    with pytest.raises(ValueError, match="the cause"), _told(task, teller(EventWriter(tmp_path / "events.jsonl"), "a")):
+        raise ValueError("the cause")
+    assert "no page could be written" in caplog.text
 
 
 def test_a_hostile_name_stays_text_everywhere(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A stage's pictures: the loss curve, and what else a step tells, each over the optimizer steps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,36 +53,53 @@ def loss_figure(
         title: any text; it is drawn as it stands.
         validations: events with the losses under the true proteins and under each control.
         num_warmup: steps in which the learning rate rises, shaded.
+
+    Only finite numbers are drawn.
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
+    if num_warmup:
+        axes.axvspan(0, num_warmup, color=_GRAY, alpha=0.12, linewidth=0, label="warm-up")
+    if finite := [event for event in steps if math.isfinite(event["loss"])]:
+        _draw_losses(axes, finite)
+    for name, (label, style, color) in CONTROLS.items():
+        drawn = [
+            (event["step"], event["validation"][name])
+            for event in validations
+            if is_finite(event["validation"].get(name))
+        ]
+        if drawn:
+            axes.plot(*zip(*drawn, strict=True), style, color=color, markersize=4, linewidth=1, label=label)
+    axes.set(xlabel="optimizer step", ylabel="nats per supervised token")
+    axes.set_title(title, parse_math=False, fontsize=11)
+    _plain(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
     losses = np.array([event["loss"] for event in steps])
     numbers = np.array([event["step"] for event in steps])
     smooth = np.array(exponential_mean(losses.tolist()))
-    if num_warmup:
-        axes.axvspan(0, num_warmup, color=_GRAY, alpha=0.12, linewidth=0, label="warm-up")
     places, low, high = (
         _binned(values, reduce) for values, reduce in ((numbers, np.mean), (losses, np.min), (losses, np.max))
     )
     axes.fill_between(places, low, high, color=_GREEN, alpha=0.25, linewidth=0.8, label="loss of each step")
     axes.plot(places, _binned(smooth, np.mean), color=_GREEN, linewidth=1.6, label="smoothed")
-    for name, (label, style, color) in CONTROLS.items():
-        drawn = [(event["step"], event["validation"][name]) for event in validations if name in event["validation"]]
-        if drawn:
-            axes.plot(*zip(*drawn, strict=True), style, color=color, markersize=4, linewidth=1, label=label)
-    axes.set(xlabel="optimizer step", ylabel="nats per supervised token")
-    axes.set_title(title, parse_math=False, fontsize=11)
     axes.set_ylim(0, float(np.quantile(high, 0.99)) * 1.15 or 1)
-    _plain(axes)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+
+
+def is_finite(value: float | None) -> bool:
+    """Whether it was measured and can be drawn."""
+    return value is not None and math.isfinite(value)
 
 
 def panels_figure(steps: Sequence[Event]) -> Figure:
     """Small pictures of whatever of ``PANELS`` was measured; thin lines are steps, thick ones their running mean."""
     measured = [metrics_of(event) for event in steps]
-    names = [name for name in PANELS if any(name in metrics for metrics in measured)]
-    num_rows = -(-len(names) // 2)
+    names = [name for name in PANELS if any(is_finite(metrics.get(name)) for metrics in measured)]
+    num_rows = max(1, -(-len(names) // 2))
     figure = Figure(figsize=(11, 2.4 * num_rows), layout=ConstrainedLayoutEngine(h_pad=0.12))
     grid = figure.subplots(num_rows, 2, squeeze=False).flatten()
     for axes, name in zip(grid, names, strict=False):
@@ -96,7 +114,7 @@ def _panel(axes: Axes, name: str, steps: Sequence[Event], measured: Sequence[Map
     drawn = [
         (event["step"], metrics[name] * factor)
         for event, metrics in zip(steps, measured, strict=True)
-        if name in metrics
+        if is_finite(metrics.get(name))
     ]
     numbers, values = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
     places = _binned(numbers, np.mean)

@@ -33,6 +33,9 @@ PLAIN_METRICS = (
 """Loss in nats per supervised token, tokens as decoder positions, wall seconds; the others as `step_numbers` says."""
 
 
+STOPPED = "stopped: "
+"""How a driver's last words begin when it ends early."""
+INTERRUPTED = "interrupted; the same command goes on from the newest checkpoint"
 END_OF_TIME = 253_402_300_800
 """Seconds since 1970 at the end of the year 9999, beyond which there is no date."""
 

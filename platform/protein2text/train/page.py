@@ -11,8 +11,8 @@ from protein2text.data.report.sections import Section, facts_section, printable,
 from protein2text.errors import MissingFile
 from protein2text.models.checkpoints import MANIFEST
 from protein2text.pages import figure_svg, render, write_page
-from protein2text.train.curve import loss_figure, panels_figure
-from protein2text.train.events import Event, metrics_of, read_events, steps_of
+from protein2text.train.curve import is_finite, loss_figure, panels_figure
+from protein2text.train.events import INTERRUPTED, STOPPED, Event, metrics_of, read_events, steps_of
 from protein2text.train.schedule import num_warmup_steps
 
 EVENTS = "events.jsonl"
@@ -112,17 +112,33 @@ def _summary(told: Told) -> str:
         f"loss {statistics.mean(last):.4f} over the last {len(last)} steps, {steps[0]['loss']:.4f} at first",
         f"{shown(sum(event['tokens'] for event in steps))} decoder positions and "
         f"{shown(sum(event['residues'] for event in steps))} residues in {_duration(seconds)} of steps",
-        f"{told.num_starts - 1} restarts, {told.num_repeated} steps done again",
+        f"{_counted(max(0, told.num_starts - 1), 'restart')}, {_counted(told.num_repeated, 'step')} done again",
     ]
     return "; ".join(parts) + "."
 
 
 def _notices(told: Told) -> list[str]:
-    """What a reader must know before the numbers: warnings, each once, and whether the code changed on the way."""
-    warnings = [printable(event["message"]) for event in told.decisions if event.get("level") == "warning"]
+    """What a reader must know before the numbers: warnings, each once, and whether the code changed on the way.
+
+    That a driver ended early is one only until workers begin again.
+    """
+    began = max(
+        (place for place, event in enumerate(told.events) if "num_workers" in event or "loss" in event), default=0
+    )
+    warnings = [
+        printable(event["message"])
+        for place, event in enumerate(told.events)
+        if event.get("level") == "warning"
+        and "message" in event
+        and not (place < began and event["message"].startswith((STOPPED, INTERRUPTED)))
+    ]
+    for name, what in {"loss": "loss", "grad_norm": "gradient norm"}.items():
+        values = [event[name] for event in told.steps if event.get(name) is not None]
+        if number := sum(not is_finite(value) for value in values):
+            warnings.append(f"The {what} of {_counted(number, 'step')} is not a finite number, and is not drawn.")
     commits = dict.fromkeys(event["lineage"].get("code.commit") for event in told.beginnings)
     if len(commits) > 1:
-        warnings.append(f"Trained by several commits of the code, one after the other: {', '.join(commits)}.")
+        warnings.append(f"Trained by several commits of the code, one after the other: {', '.join(map(str, commits))}.")
     return list(dict.fromkeys(warnings))
 
 
@@ -163,13 +179,20 @@ def _numbers(steps: Sequence[Event]) -> Section:
     measured = [metrics_of(event) for event in steps]
     rows: list[tuple[str, ...]] = []
     for name, (title, factor) in NUMBERS.items():
-        values = [metrics[name] * factor for metrics in measured if name in metrics]
-        if not values:
-            rows.append((title, "not measured", "", ""))
+        found = [
+            (metrics[name] * factor, event["seconds"])
+            for event, metrics in zip(steps, measured, strict=True)
+            if is_finite(metrics.get(name))
+        ]
+        if not found:
+            rows.append(
+                (title, "not finite" if any(name in metrics for metrics in measured) else "not measured", "", "")
+            )
             continue
-        seconds = [event["seconds"] for event, metrics in zip(steps, measured, strict=True) if name in metrics]
-        weighted = sum(value * time for value, time in zip(values, seconds, strict=True)) / sum(seconds)
-        overall = {"seconds": sum(seconds), "peak_memory_bytes": max(values), "loss": None, "grad_norm": None}
+        values, seconds = zip(*found, strict=True)
+        total = sum(seconds)
+        weighted = sum(value * time for value, time in found) / total if total else None
+        overall = {"seconds": total, "peak_memory_bytes": max(values), "loss": None, "grad_norm": None}
         whole = overall.get(name, weighted)
         rows.append(
             (
@@ -177,7 +200,10 @@ def _numbers(steps: Sequence[Event]) -> Section:
                 *("" if value is None else _short(value) for value in (values[-1], statistics.median(values), whole)),
             )
         )
-    note = "The whole run's rates and shares are over the time of its steps; its seconds are their sum."
+    note = (
+        "The whole run's rates and shares are over the time of its steps; its seconds are their sum. "
+        "Numbers that are not finite are left out."
+    )
     return Section("In numbers", ("", "last step", "median step", "whole run"), tuple(rows), note=note)
 
 
@@ -199,6 +225,10 @@ def _decisions(told: Told) -> Section:
             rows.append((_clock(event.get("time")), shown(step), printable(event["message"])))
     note = f"The newest {MAX_DECISIONS} of {len(rows)}; {EVENTS} has all." if len(rows) > MAX_DECISIONS else ""
     return Section("Decisions", ("time, UTC", "after step", "what and why"), tuple(rows[-MAX_DECISIONS:]), note=note)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _short(value: float) -> str:

@@ -23,7 +23,16 @@ from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, has_dashboard, ray_session, require
 from protein2text.train.checkpoint_store import prepare, restore_events
 from protein2text.train.curve import draw_loss_curve
-from protein2text.train.events import EventWriter, OnEvent, Tell, read_events, read_steps, teller
+from protein2text.train.events import (
+    INTERRUPTED,
+    STOPPED,
+    EventWriter,
+    OnEvent,
+    Tell,
+    read_events,
+    read_steps,
+    teller,
+)
 from protein2text.train.feed import Feed, feed_of, record_sizes, tokenized_records
 from protein2text.train.follow import EventFollower
 from protein2text.train.launch import Launch, launch
@@ -117,13 +126,35 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
 
 @contextmanager
 def _told(task: StageTask, tell: Tell) -> Iterator[None]:
-    """If the block ends early, tell why and write the stage's page as it stands."""
+    """If the block ends early, tell why and write the stage's page as it stands; its own error is what is raised."""
     try:
         yield
     except BaseException as error:
-        tell(f"stopped: {type(error).__name__}: {error}".rstrip(": "), level="warning")
-        write_run_page(task.folder)
+        why = f"{STOPPED}{type(error).__name__}: {error}".rstrip(": ")
+        try:
+            tell(INTERRUPTED if isinstance(error, KeyboardInterrupt) else why, level="warning")
+        except OSError:
+            logger.exception("%s: the event file took no line: %s", task.stage, why)
+        _write_page(task.folder)
         raise
+
+
+def _write_page(folder: Path) -> list[Path]:
+    """The stage's page; none, and why in the log, if it cannot be made: a picture never costs a run its result."""
+    try:
+        return [write_run_page(folder)]
+    except Exception:
+        logger.exception("%s: no page could be written", folder)
+        return []
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C as Python tells it: Ray Train handles the signal itself and ends in ``SystemExit``, as a crash would."""
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
 
 
 def _tell_beginning(task: StageTask, run_log: registry.RunLog) -> None:
@@ -209,7 +240,8 @@ def _fit_once(task: StageTask, feed: Feed, resolved: Launch) -> bool:
         ),
     )
     try:
-        finished: bool = trainer.fit().return_value  # type: ignore[attr-defined]  # v2 has it
+        with _interruptible():
+            finished: bool = trainer.fit().return_value  # type: ignore[attr-defined]  # v2 has it
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             if isinstance(failure, ProteinToTextError):
@@ -245,7 +277,7 @@ def _finish(task: StageTask, run_log: registry.RunLog) -> StageResult:
         seconds=round(sum(event["seconds"] for event in steps), 2),
         mlflow_run_id=run_log.run_id,
     )
-    for made in (task.folder / "loss.png", write_run_page(task.folder)):
+    for made in (task.folder / "loss.png", *_write_page(task.folder)):
         registry.connect(run_log.tracking_uri).log_artifact(run_log.run_id, str(made))
     run_log.end()
     (task.folder / RESULT).write_text(json.dumps(asdict(result), indent=1))
