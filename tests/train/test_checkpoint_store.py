@@ -400,7 +400,9 @@ def test_a_new_machine_has_the_events_of_the_old_one(task: Callable[..., StageTa
     assert not here.events.exists()
     store = CheckpointStore(here.config.checkpoint_store, here.config.name, here.stage)
     saved = save(here.checkpoints, 4)
-    told = '{"stage": "alignment", "step": 4, "loss": 1.5}\n'
+    step = {"stage": "alignment", "step": 4, "num_steps": 9, "loss": 1.5, "grad_norm": 1.0, "learning_rate": 0.1}
+    step |= {"tokens": 3, "residues": 5, "seconds": 0.5}
+    told = json.dumps(step) + "\n"
     here.events.write_text(told)
     uploader = CheckpointUploader(store, CONFIG, Told(), None)
     uploader.offer(saved)
@@ -409,7 +411,7 @@ def test_a_new_machine_has_the_events_of_the_old_one(task: Callable[..., StageTa
     restore_events(here)
     assert here.events.read_text() == told
     assert [path.name for path in here.folder.iterdir()] == ["events.jsonl"]
-    newer = told + '{"stage": "alignment", "step": 5, "loss": 1.4}\n'
+    newer = told + json.dumps(step | {"step": 5, "loss": 1.4}) + "\n"
     here.events.write_text(newer)
     restore_events(here)
     assert here.events.read_text() == newer
