@@ -26,7 +26,7 @@ def data_sample(
     from protein2text.data.sample import write_sample
 
     write_sample(output, seed=seed)
-    typer.echo(f"{output}: proteins.tsv and questions.json are sources of `protein2text data ingest`")
+    typer.echo(str(output))
 
 
 @data_app.command("ingest")

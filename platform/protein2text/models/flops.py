@@ -79,10 +79,12 @@ class UsefulFlops:
         num_latents, num_rows = self._num_latents * len(state_lengths), sum(state_lengths)
         scores = sum(self._num_latents * (length + self._num_latents) for length in state_lengths)
         total = 0
-        for layer in resampler.layers:
+        for number, layer in enumerate(resampler.layers):
             attention, feed_forward = cast(tuple[CrossAttention, nn.Sequential], layer)
-            on_latents = [attention.to_q, attention.to_kv, attention.to_out, *feed_forward]
-            total += num_latents * sum(map(_per_row, on_latents)) + num_rows * _per_row(attention.to_kv)
+            num_projected = num_latents if number else self._num_latents  # the first layer's are every protein's
+            total += num_projected * (_per_row(attention.to_q) + _per_row(attention.to_kv))
+            total += num_latents * sum(map(_per_row, [attention.to_out, *feed_forward]))
+            total += num_rows * _per_row(attention.to_kv, input_grad=False)  # the position's gradient is of row sums
             total += _ATTENTION_PRODUCTS * MULTIPLY_ADD * attention.num_heads * attention.head_dim * scores
         return total
 
