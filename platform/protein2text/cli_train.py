@@ -114,6 +114,7 @@ def _rehearse(config: "RunConfig", stages: "Sequence[Stage]", as_json: bool) -> 
 def overview(found: "DryRun") -> Table:
     """A dry run as a table with a column per stage."""
     from protein2text.train.memory_estimate import size
+    from protein2text.train.page import duration
 
     table = Table(f"run {found.run}", *(stage.stage for stage in found.stages), box=None, pad_edge=False)
 
@@ -125,7 +126,7 @@ def overview(found: "DryRun") -> Table:
     row("steps", lambda stage: f"{stage.num_steps:,} of {stage.global_batch} records, {stage.num_dropped} left over")
     row("longest step", _longest)
     row("seconds for it", lambda stage: f"{stage.step_s:.3g} (the first time {stage.warm_up_s:.3g})")
-    row("expected time", lambda stage: _duration(stage.expected_s))
+    row("expected time", lambda stage: duration(stage.expected_s))
     row("first loss", lambda stage: f"{stage.loss:.4f}")
     row("memory per worker", lambda stage: f"{size(stage.memory.needed)} of {size(stage.device_bytes)}, estimated")
     for name in {name: None for stage in found.stages for name, needed in stage.memory.parts.items() if needed}:
@@ -161,9 +162,3 @@ def _parameters(found: "DryRun") -> Table:
     ]  # fmt: skip
     table.add_row("all", *totals)
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -111,7 +111,7 @@ def _summary(told: Told) -> str:
     parts = [
         f"loss {statistics.mean(last):.4f} over the last {len(last)} steps, {steps[0]['loss']:.4f} at first",
         f"{shown(sum(event['tokens'] for event in steps))} decoder positions and "
-        f"{shown(sum(event['residues'] for event in steps))} residues in {_duration(seconds)} of steps",
+        f"{shown(sum(event['residues'] for event in steps))} residues in {duration(seconds)} of steps",
         f"{_counted(max(0, told.num_starts - 1), 'restart')}, {_counted(told.num_repeated, 'step')} done again",
     ]
     return "; ".join(parts) + "."
@@ -239,7 +239,8 @@ def _clock(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, for a person."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
