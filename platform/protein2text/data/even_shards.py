@@ -1,6 +1,7 @@
 """Spreads tables over Parquet files of nearly equal size, though nobody knows how much will come."""
 
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,20 +28,26 @@ class EvenShards:
             self._waiting.append(table)
             self._num_bytes += table.nbytes
         while self._num_bytes >= HELD_SHARDS * self.shard_bytes:
-            self._write(self.shard_bytes)
+            write_shard(*self._next_shard(self.shard_bytes))
 
     def finish(self) -> list[str]:
-        """Write all that waits, and return the names of all shards; there is always one."""
-        for num_left in range(max(1, round(self._num_bytes / self.shard_bytes)), 0, -1):
-            if self._waiting or not self.names:
-                self._write(self._num_bytes / num_left)
+        """Write all that waits, each shard by a thread, and return the names of all shards; there is always one."""
+        last = [
+            self._next_shard(self._num_bytes / num_left)
+            for num_left in range(max(1, round(self._num_bytes / self.shard_bytes)), 0, -1)
+            if self._waiting or not self.names
+        ]
+        with ThreadPoolExecutor() as pool:
+            for written in [pool.submit(write_shard, *shard) for shard in last]:
+                written.result()
         return self.names
 
-    def _write(self, wanted_bytes: float) -> None:
+    def _next_shard(self, wanted_bytes: float) -> tuple[pa.Table, Path]:
+        """Take about so much from what waits: a shard, and the file that it shall be."""
         taken, num_bytes = [self.schema.empty_table()], 0
         while self._waiting and (num_bytes == 0 or num_bytes + self._waiting[0].nbytes / 2 <= wanted_bytes):
             taken.append(self._waiting.popleft())
             num_bytes += taken[-1].nbytes
         self._num_bytes -= num_bytes
         self.names.append(f"part-{len(self.names):05d}.parquet")
-        write_shard(pa.concat_tables(taken), self.folder / self.names[-1])
+        return pa.concat_tables(taken), self.folder / self.names[-1]

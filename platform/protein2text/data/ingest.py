@@ -8,6 +8,7 @@ there is no corpus.
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from protein2text.data.parsing import parse_pieces
 from protein2text.data.readers.formats import detect
 from protein2text.data.reading import outcomes
 from protein2text.data.records import corpus_checksum, load_card
-from protein2text.data.sources import expand, fingerprint, origin, short_names
+from protein2text.data.sources import expand, num_bytes, origin, sha256, short_names
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
@@ -81,33 +82,47 @@ def ingest(
         raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
     inputs = described(files)
     if (folder / "card.json").exists():
-        return _summary(folder, _same_corpus(folder, inputs, max_residues), time.monotonic() - started, True)
+        card = _same_corpus(folder, with_sums(files, inputs), max_residues)
+        return _summary(folder, card, time.monotonic() - started, True)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_strangers(folder, {"records", "quarantine", "download", "card.json"}, "corpus")
     remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
-    for table in outcomes(files, inputs, partial(parse_pieces, max_residues=max_residues)):
-        writer.add(table)
-        if progress is not None:
-            counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
-            progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
-    card = writer.finish(inputs, max_residues)
+    parse = partial(parse_pieces, max_residues=max_residues)
+    with ThreadPoolExecutor(1) as beside, outcomes(files, inputs, parse) as tables:
+        summed = beside.submit(with_sums, files, inputs)  # while Ray starts
+        for table in tables:
+            writer.add(table)
+            if progress is not None:
+                counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
+                progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
+        card = writer.finish(summed.result(), max_residues)
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
     return _summary(folder, card, time.monotonic() - started, False)
 
 
 def described(files: list[str]) -> list[dict[str, Any]]:
-    """What a card says of each source: its name, format, bytes and SHA-256, and where a downloaded one came from.
+    """What is known of each source before it is read: name, format, bytes, and where a downloaded one came from.
 
     Raises:
         ConfigError: a file that cannot be read, or in no known format.
         ServiceError: a store that does not answer.
     """
     return [
-        {"name": name, "format": detect(path), **fingerprint(path), **origin(path)}
+        {"name": name, "format": detect(path), "bytes": num_bytes(path), **origin(path)}
         for name, path in zip(short_names(files), files, strict=True)
     ]
+
+
+def with_sums(files: list[str], inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a card says of each source: what `described` does, and its SHA-256.
+
+    Raises:
+        ConfigError: a file that cannot be read.
+        ServiceError: a store that does not answer.
+    """
+    return [{**item, "sha256": sha256(path)} for path, item in zip(files, inputs, strict=True)]
 
 
 def _same_corpus(folder: Path, inputs: list[dict[str, Any]], max_residues: int) -> dict[str, Any]:

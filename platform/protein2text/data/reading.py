@@ -7,8 +7,8 @@ gain nothing by sharing. Sources that hold no more are read without Ray.
 import json
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -26,22 +26,33 @@ CUTTER_CPUS = 0.5
 """Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
 CUTTER_BYTES, MAX_CUTTERS = 64 * 2**20, 64
 """Files are dealt to so many tasks that each cuts about so much; a thousand small files need no thousand tasks."""
-BLOCK_BYTES = PIECE_BYTES // 2
-"""Ray joins smaller pieces up to this, and hands a whole one on as it is: a block of pieces is a task of parsing."""
+BLOCK_BYTES = 7 * PIECE_BYTES // 2
+"""Ray joins pieces until they hold so much, which four do: a task of parsing. It deals tasks ten times a second, and a
+piece is parsed sooner; with one a task, workers wait half of the time."""
 
 Task = dict[str, Any]
 """A file to cut, as `cut_sources` takes it."""
 Parse = Callable[[pa.Table], pa.Table]
 
 
-def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[pa.Table]:
+@contextmanager
+def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[Iterator[pa.Table]]:
     """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
+
+    Ray takes more than a second to end, and ends while the block's last statements write what came last.
 
     Args:
         files: paths or URLs.
         inputs: what `ingest.described` says of them.
         parse: takes a table of pieces, in this or another process.
     """
+    with ExitStack() as ray_session, _short_turns(), ThreadPoolExecutor(1) as beside:
+        yield _outcomes(files, inputs, parse, ray_session, beside)
+
+
+def _outcomes(
+    files: list[str], inputs: list[dict[str, Any]], parse: Parse, ray_session: ExitStack, beside: Executor
+) -> Iterator[pa.Table]:
     from protein2text.resources import ray_data_in_order, starts_local_ray  # here: a small source needs no Ray
 
     tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
@@ -50,16 +61,15 @@ def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> It
     if not rest:
         yield from here
         return
-    num_bytes = sum(item["bytes"] for item in inputs)
-    with _short_turns(), ThreadPoolExecutor(1) as pool:
-        head = pool.submit(list, here)
-        with ray_data_in_order(BLOCK_BYTES):
-            elsewhere = _on_ray(rest, num_bytes, parse)
-            first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
-            yield from head.result()
-            if first is not None:
-                yield first
-            yield from elsewhere
+    head = beside.submit(list, here)
+    ray_session.enter_context(ray_data_in_order(BLOCK_BYTES))
+    elsewhere = _on_ray(rest, sum(item["bytes"] for item in inputs), parse)
+    first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
+    yield from head.result()
+    if first is not None:
+        yield first
+    yield from elsewhere
+    beside.submit(ray_session.close)
 
 
 @contextmanager

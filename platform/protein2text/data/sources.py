@@ -70,21 +70,37 @@ def short_names(files: list[str]) -> list[str]:
     return names
 
 
-def fingerprint(path: str) -> dict[str, Any]:
-    """Size and SHA-256 of a file as it lies there.
+def num_bytes(path: str) -> int:
+    """Size of a file as it lies there.
 
     Raises:
         ConfigError: it cannot be read.
         ServiceError: its store does not answer.
     """
-    digest, num_bytes = hashlib.sha256(), 0
+    try:
+        with _reaching(path):
+            if not is_remote(path):
+                return Path(path).stat().st_size
+            store, name = store_of(path)
+            return int(store.size(name))
+    except DamagedSource as damage:
+        raise ConfigError(path, "source", damage.problem) from None
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a file as it lies there.
+
+    Raises:
+        ConfigError: it cannot be read.
+        ServiceError: its store does not answer.
+    """
+    digest = hashlib.sha256()
     try:
         for block in _blocks(path, CHUNK_BYTES * 4):
             digest.update(block)
-            num_bytes += len(block)
     except DamagedSource as damage:
         raise ConfigError(path, "source", damage.problem) from None
-    return {"bytes": num_bytes, "sha256": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def origin(path: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.ingest import described, same_sources
+from protein2text.data.ingest import described, with_sums, same_sources
 from protein2text.data.output_folder import LOCK, hold, refuse_strangers
 from protein2text.data.reading import outcomes
 from protein2text.data.sources import expand
@@ -134,7 +134,7 @@ def read_inputs(sources: list[str], release: str | None, licence: str | None) ->
             problem = f"{value[:MAX_NAME]!a} is no name; 1 to {MAX_NAME} printable letters are"
             raise ConfigError("index", f"--{key}", problem)
     stated = {key: value for key, value in (("release", release), ("licence", licence)) if value}
-    return files, [{**stated, **item} for item in described(files)]
+    return files, [{**stated, **item} for item in with_sums(files, described(files))]
 
 
 def refuse_mixed(releases: dict[str, str | None]) -> None:
@@ -154,12 +154,13 @@ def gather(
     files: list[str], inputs: list[dict[str, Any]], gatherer: Gatherer, progress: Progress | None
 ) -> dict[str, Any]:
     """Read all files into what a gatherer writes to, and return its counts."""
-    for table in outcomes(files, inputs, partial(characterise_pieces, max_residues=MAX_RESIDUES)):
-        gatherer.add(table)
-        if progress is not None:
-            counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
-            progress({"stage": "index", "rows": gatherer.num_rows, **counts})
-    return gatherer.finish()
+    with outcomes(files, inputs, partial(characterise_pieces, max_residues=MAX_RESIDUES)) as tables:
+        for table in tables:
+            gatherer.add(table)
+            if progress is not None:
+                counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
+                progress({"stage": "index", "rows": gatherer.num_rows, **counts})
+        return gatherer.finish()
 
 
 def generations(folder: Path) -> list[str]:

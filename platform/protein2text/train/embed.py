@@ -234,7 +234,8 @@ def _tables(corpora: list[str], files: list[str]) -> Iterator[pa.Table]:
         records = read_records(corpora).select_columns(["record_id", "proteins"])
         yield from records.iter_batches(batch_format="pyarrow", batch_size=None)
     if files:
-        yield from outcomes(files, described(files), partial(parse_pieces, max_residues=2**31))
+        with outcomes(files, described(files), partial(parse_pieces, max_residues=2**31)) as tables:
+            yield from tables
 
 
 def _refuse_what_does_not_fit(
