@@ -5,8 +5,8 @@
 
 Each size is one process, so that its peak of memory is its own: `data ingest` as a user runs it, Ray's start included,
 between two passes of Biopython over the same file without the malformed entries, at which it would stop; the faster
-counts. Every entry must be told as the writer of the file foretold it, or there is no row. Prints one line per size and, at the end, what grew how much
-between the smallest and the largest; rows are appended to ``results/ingest.csv``.
+counts. Every entry must be told as the writer of the file foretold it, or there is no row. Prints one line per size
+and, at the end, what grew how much between the smallest and the largest; rows go to ``results/ingest.csv``.
 """
 
 import argparse

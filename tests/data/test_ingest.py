@@ -13,6 +13,7 @@ import pytest
 import ray
 import ray.data
 
+from protein2text.data import reading
 from protein2text.data.corpus_writer import CorpusWriter
 from protein2text.data.ingest import IngestSummary, ingest
 from protein2text.data.parsing import OUTCOME_SCHEMA
@@ -194,7 +195,10 @@ def test_nothing_usable_is_a_finished_empty_corpus(tmp_path: Path) -> None:
     assert iter_local([summary.output]) == []
 
 
-def test_a_swissprot_like_file_is_read_as_its_writer_says(swissprot_like: ModuleType, tmp_path: Path) -> None:
+def test_a_swissprot_like_file_is_read_as_its_writer_says(
+    swissprot_like: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1)
     source = tmp_path / "like.dat"
     told = swissprot_like.write_flat_file(source, 3000, malformed=0.05)
     assert source.stat().st_size > PIECE_BYTES, "several pieces, which several workers read"

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from protein2text.data.readers.formats import detect, read_entries
-from protein2text.data.sources import expand, fingerprint, origin, read_chunks, short_names
+from protein2text.data.sources import expand, num_bytes, origin, read_chunks, sha256, short_names
 from protein2text.errors import ConfigError, MissingFile, ServiceError
 
 FASTA = b">P1 one\nMKV\n>P2 two\nMKL\n"
@@ -53,7 +53,8 @@ def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path
     url = f"{website}/two.fasta.gz"
     assert expand([url]) == [url]
     assert detect(url) == "fasta"
-    assert fingerprint(url) == fingerprint(str(tmp_path / "two.fasta.gz"))
+    packed = (tmp_path / "two.fasta.gz").read_bytes()
+    assert (num_bytes(url), sha256(url)) == (len(packed), hashlib.sha256(packed).hexdigest())
     assert [entry.raw for entry in read_entries(url, "fasta")] == [">P1 one\nMKV", ">P2 two\nMKL"]
     assert origin(url) == {}
     (tmp_path / "two.fasta.gz.origin.json").write_text('{"release": "2026_01"}')
@@ -71,7 +72,7 @@ def test_a_store_that_does_not_answer_is_named(website: str) -> None:
 def test_any_fsspec_store_can_be_read_but_one_that_lives_in_a_process_is_no_source() -> None:
     fsspec.filesystem("memory").pipe("/p2t/two.fasta", FASTA)
     assert b"".join(read_chunks("memory://p2t/two.fasta")) == FASTA
-    assert fingerprint("memory://p2t/two.fasta")["sha256"] == hashlib.sha256(FASTA).hexdigest()
+    assert sha256("memory://p2t/two.fasta") == hashlib.sha256(FASTA).hexdigest()
     with pytest.raises(ConfigError, match="no worker sees it"):
         expand(["memory://p2t/two.fasta"])
 

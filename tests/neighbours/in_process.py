@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from protein2text.data.ingest import described
+from protein2text.data.ingest import described, with_sums
 from protein2text.data.parsing import cut_sources
 from protein2text.neighbours.build import MAX_RESIDUES
 from protein2text.neighbours.entry_writer import EntryWriter
@@ -18,7 +18,7 @@ from protein2text.neighbours.seal import seal
 def build_in_process(sources: list[Path], folder: Path, calibration_entries: int = 0) -> NeighbourIndex:
     """What ``build`` makes of the same files."""
     files = [str(path) for path in sources]
-    inputs = described(files)
+    inputs = with_sums(files, described(files))
     writer = EntryWriter(folder / "generation-1")
     gatherer = Gatherer(folder / "generation-1", writer)
     for path, item in zip(files, inputs, strict=True):

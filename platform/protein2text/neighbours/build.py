@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.ingest import described, with_sums, same_sources
+from protein2text.data.ingest import described, same_sources, with_sums
 from protein2text.data.output_folder import LOCK, hold, refuse_strangers
 from protein2text.data.reading import outcomes
 from protein2text.data.sources import expand
