@@ -13,9 +13,6 @@ _TAG = re.compile(r"\{\s*ECO:[^{}]*\}")  # patterns begin with one letter, which
 _CITATION = re.compile(rf"\(\s*{_ITEM}(?:\s*[,;]\s*{_ITEM})*\s*\)")
 _SPACE_BEFORE_STOP = re.compile(r" (?=[.,;:](?:\s|$))")
 _DOUBLED_STOP = re.compile(r"([.;,])(?:\s*\.)+(?=\s|$)")
-_SPACES_BEFORE_STOP = (" .", " ,", " ;", " :")
-_DOUBLED_STOPS = ("..", ",.", ";.", " .")
-"""One of them stands wherever the pattern matches; looking for them takes a tenth of its time."""
 _ECO = re.compile(r"ECO:\d{7}")
 _PUBMED = re.compile(r"PubMed:\s*(\d+)")
 
@@ -33,9 +30,10 @@ class FunctionText(NamedTuple):
 def strip_evidence(text: str) -> str:
     """Remove ECO tags and parenthesised references, and mend the punctuation they leave behind."""
     stripped = " ".join(_CITATION.sub(" ", _TAG.sub(" ", text)).split())
-    if any(pair in stripped for pair in _SPACES_BEFORE_STOP):
+    # Looking for what the patterns begin with takes a tenth of their time.
+    if " ." in stripped or " ," in stripped or " ;" in stripped or " :" in stripped:
         stripped = _SPACE_BEFORE_STOP.sub("", stripped)
-    if any(pair in stripped for pair in _DOUBLED_STOPS):
+    if ".." in stripped or ",." in stripped or ";." in stripped or " ." in stripped:
         stripped = _DOUBLED_STOP.sub(itemgetter(1), stripped)
     return stripped
 
