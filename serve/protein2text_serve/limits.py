@@ -36,9 +36,15 @@ def accept(request: ChatRequest, id: str, config: ServiceConfig, card: ModelCard
 
 
 def _without_decoding(request: ChatRequest) -> None:
-    """An index quotes what its entries say: what would change a decoded answer is refused, never ignored in silence."""
-    for name in ("max_tokens", "max_completion_tokens", "temperature"):
-        if value := getattr(request, name):
+    """An index quotes what its entries say: a setting of decoding is refused, never ignored in silence.
+
+    Temperature 0 and top_p 1 ask for no sampling, which is what it does; some clients always send them.
+    """
+    settings = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed")
+    unsampled = {"temperature": 0, "top_p": 1}
+    for name in settings:
+        value = getattr(request, name)
+        if value not in (None, unsampled.get(name)):
             limit = "nothing: an index of neighbours answers, which quotes records and decodes no tokens"
             raise _outside(name, value, limit, "Leave it out.")
 

@@ -32,8 +32,10 @@ from tests.neighbours.made_index import entry, make_index
 from tests.neighbours.test_predict_neighbours import QUESTION, RELEASE, ec, facts, relative, residues
 
 NUM_ENTRIES = 5
-DECODED = {"max_tokens": 5, "max_completion_tokens": 5, "temperature": 0.5}
-"""What would change a decoded answer."""
+DECODED = {"max_tokens": 5, "max_completion_tokens": 5, "temperature": 0.5, "top_p": 0.5, "seed": 0}
+"""Settings of decoding, each with a value that asks for something."""
+UNSAMPLED = {"temperature": 0, "top_p": 1, "max_tokens": None, "seed": None, "user": "me"}
+"""What asks for nothing that an index does not do anyway."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_an_index_answers_in_a_models_place_with_its_facts(index: NeighbourIndex
         pieces = list(ask_stream(service, relative(1), "What is known about this protein?"))
         wrong = [body(relative(1), **{name: value}) for name, value in DECODED.items()]
         refused = post(service, wrong)
-        accepted = post(service, [body(relative(1), temperature=0, seed=3, user="me")])
+        accepted = post(service, [body(relative(1), **UNSAMPLED)])
     assert {**ready, **identity} == ready
     assert (listed["id"], listed["protein2text"]["release"]) == ("neighbours", RELEASE)
     for number, (response, stream) in enumerate(zip(whole, streamed, strict=True)):
@@ -112,7 +114,7 @@ def test_an_index_answers_in_a_models_place_with_its_facts(index: NeighbourIndex
     for response, (name, value) in zip(refused, DECODED.items(), strict=True):
         assert response.status_code == 422
         assert f"{name} is {value}" in response.json()["error"]["message"]
-    assert accepted[0].status_code == 200, "what changes nothing may be sent"
+    assert accepted[0].status_code == 200, accepted[0].text
 
 
 def question_of(content: dict[str, Any], config: ServiceConfig) -> Question:
@@ -138,13 +140,13 @@ def test_a_replica_searches_once_for_all_that_arrive_together(index: NeighbourIn
 
 
 @pytest.mark.parametrize("name", DECODED)
-def test_what_would_change_a_decoded_answer_is_refused_with_an_index(index: NeighbourIndex, name: str) -> None:
+def test_settings_of_decoding_are_refused_with_an_index(index: NeighbourIndex, name: str) -> None:
     config = ServiceConfig(model=f"neighbours:{index.folder}")
     with pytest.raises(Refused) as refused:
         question_of(body(relative(1), **{name: DECODED[name]}), config)
     assert refused.value.status_code == 422
     assert f"{name} is {DECODED[name]}" in str(refused.value.detail)
-    assert question_of(body(relative(1), temperature=0, seed=3, user="me"), config), "what changes nothing may be sent"
+    assert question_of(body(relative(1), **UNSAMPLED), config)
 
 
 def test_a_replica_puts_facts_into_prompts_and_says_which(index: NeighbourIndex, model_folder: Path) -> None:
