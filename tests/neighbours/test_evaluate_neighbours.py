@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,27 @@ def report(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple
     events: list[dict[str, Any]] = []
     result = evaluate(f"neighbours:{folder}", config, on_event=events.append)
     assert events[-1]["step"] == events[-1]["num_steps"] > 3 * NUM_ITEMS
-    assert "was left out" in Path(result.report_html).read_text(encoding="utf-8")
+    page = Path(result.report_html).read_text(encoding="utf-8")
+    assert "was left out" in page
+    assert not re.search(r"\bmodel\b", re.sub(r"<style>.*?</style>", "", page, flags=re.S), re.IGNORECASE)
+    rows = [line["row"] for line in result.table]
+    assert rows[0] == "index, true protein"
+    assert not [row for row in rows if "model" in row]
+    assert "the index reads" in result.sentence.lower()
     lines = Path(result.answers).read_text(encoding="utf-8").splitlines()
     return json.loads(Path(result.report_json).read_text(encoding="utf-8")), [json.loads(line) for line in lines]
+
+
+def test_the_run_file_of_the_documentation_is_shown_and_whole(repository: Path, tmp_path: Path) -> None:
+    text = (repository / "docs" / "neighbours.md").read_text(encoding="utf-8")
+    (named,) = set(re.findall(r"evaluate (\S+\.yaml)", text))
+    shown = re.search(rf"This is `{re.escape(named)}`:\n\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert shown is not None
+    (tmp_path / named).write_text(shown[1], encoding="utf-8")
+    data = load_run(tmp_path / named).data
+    assert data.split is not None
+    for command, folder in (*(("ingest", folder) for folder in data.corpus), ("split", data.split)):
+        assert re.search(rf"^\$ protein2text data {command} .*--output {Path(folder).name}$", text, re.MULTILINE)
 
 
 def test_the_report_names_index_and_release_and_what_it_held(report: tuple[dict[str, Any], Any]) -> None:

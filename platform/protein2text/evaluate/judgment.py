@@ -1,7 +1,7 @@
 """From answers to the table and the verdict; knows no model and no files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from protein2text.evaluate.baselines import NeighbourCopy, OtherText, Prior
@@ -54,22 +54,26 @@ def collect(requests: Sequence[Request], texts: Sequence[str]) -> dict[str, Answ
     return dict(answers)
 
 
-def judge_answers(corpus: Corpus, model_answers: Mapping[str, Answers], config: EvaluationConfig) -> Judgment:
+def judge_answers(
+    corpus: Corpus, model_answers: Mapping[str, Answers], config: EvaluationConfig, subject: str = "model"
+) -> Judgment:
     """Score every row on the same items and compare.
 
     Args:
         corpus: items and training records.
         model_answers: by control, answers by item id.
         config: statistics.
+        subject: what gave the answers, in a word: ``model`` or ``index``.
     """
     items = corpus.test
     baselines, num_fallback = baseline_answers(corpus, config)
     answers = {name: dict({**model_answers, **baselines}.get(name, {})) for name in LABELS}
     matrices = {name: score(items, given, corpus.vocabulary) for name, given in answers.items()}
     statistics = Statistics.of(items, config)
-    rows = build_rows(items, answers, matrices, statistics, {"neighbour": num_fallback})
+    rows = build_rows(items, answers, matrices, statistics, {"neighbour": num_fallback}, subject)
     primary = primary_metric(items)
     difference = next(row.difference for row in rows if row.name == "swapped")
     assert difference is not None, "only the true row has no difference"
     groups = [build_groups(items, grouping, matrices, statistics) for grouping in GROUPINGS]
-    return Judgment(answers, matrices, primary, statistics.unit, rows, groups, statistics.judge(difference, primary))
+    verdict = replace(statistics.judge(difference, primary), subject=subject)
+    return Judgment(answers, matrices, primary, statistics.unit, rows, groups, verdict)

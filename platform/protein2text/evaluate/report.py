@@ -111,12 +111,13 @@ def _notices(
     name = METRICS[judgment.primary]
     if corpus.split_kind == "by_member":
         notices.append(claim("by_member"))
+    subject = judgment.verdict.subject
     for row, words in (
         ("neighbour", "Copying the nearest training neighbour"),
         ("prior", "The typical training answer, without any protein,"),
     ):
         if means[row] >= means["true"]:
-            notices.append(f"{words} scores {means[row]:.3f} {name}; the model scores {means['true']:.3f}.")
+            notices.append(f"{words} scores {means[row]:.3f} {name}; the {subject} scores {means['true']:.3f}.")
     if judgment.verdict.outcome == "reads the protein":
         kinds = judgment.groups[0]["groups"]
         unread = [

@@ -61,9 +61,8 @@ def evaluate(
     subject.refuse(requests)
     logger.info("%d items, %d prompts, %d training records", len(corpus.test), len(requests), len(corpus.train))
     replies = subject.answer(requests, on_event)
-    judgment = judge_answers(
-        corpus, collect(requests, [reply.text if reply.claims is None else reply.claims for reply in replies]), settings
-    )
+    answers = collect(requests, [reply.text if reply.claims is None else reply.claims for reply in replies])
+    judgment = judge_answers(corpus, answers, settings, subject.noun)
     data = {"corpus": {path: corpus_checksum(path) for path in config.data.corpus}, "split": config.data.split}
     report = build_report(
         judgment, corpus, settings, model=subject.description, data=data, seen=subject.seen(corpus.test_proteins),
@@ -74,5 +73,7 @@ def evaluate(
     write_answers(judgment, corpus, requests, replies, report, target / "answers.jsonl")
     verdict = judgment.verdict
     logger.info("%s %s", verdict.sentence, verdict.reason)
-    answers = str(target / "answers.jsonl")
-    return EvaluationResult(str(html), str(path), answers, closing_table(report), verdict.outcome, verdict.sentence)
+    answers_path = str(target / "answers.jsonl")
+    return EvaluationResult(
+        str(html), str(path), answers_path, closing_table(report), verdict.outcome, verdict.sentence
+    )

@@ -29,7 +29,7 @@ LABELS = {
     "prior": "question only: typical training answer",
     "random": "random other protein's text",
 }
-"""Rows of every table, in order."""
+"""Rows of every table, in order; of an index on trial they say "index" where these say "model"."""
 
 Matrix = dict[str, NDArray[np.float64]]
 """Scores ``(N,)`` by metric; NaN where the metric does not apply or there is no answer."""
@@ -134,8 +134,9 @@ def build_rows(
     matrices: Mapping[str, Matrix],
     statistics: Statistics,
     num_fallback: Mapping[str, int],
+    subject: str = "model",
 ) -> list[Row]:
-    """Rows in the order of ``LABELS``; ``num_fallback`` by row name."""
+    """Rows in the order of ``LABELS``; ``num_fallback`` by row name, ``subject`` is what their labels call model."""
     primary = primary_metric(items)
     rows = []
     for name, label in LABELS.items():
@@ -146,7 +147,7 @@ def build_rows(
         rows.append(
             Row(
                 name=name,
-                label=label,
+                label=label.replace("model", subject),
                 estimates={metric: statistics.estimate(matrices[name][metric]) for metric in METRICS},
                 bleu=bleu([given[item.item_id] for item in answered], [item.gold for item in answered]),
                 difference=paired,

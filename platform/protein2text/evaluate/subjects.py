@@ -22,6 +22,8 @@ class Subject(Protocol):
 
     description: dict[str, Any]
     """For the report: name, folder and hashes."""
+    noun: str
+    """What the report calls it."""
     decodes: bool
     """Whether the settings of decoding mean anything to it."""
 
@@ -48,7 +50,7 @@ class _Model:
         located = locate(uri, config.tracking.uri)
         self._folder, self._settings = located.folder, config.evaluation
         self.description = _describe(self._folder) | {"name": config.tracking.model_name, "version": located.version}
-        self.decodes = True
+        self.noun, self.decodes = "model", True
 
     def refuse(self, requests: Sequence[Request]) -> None:
         """Nothing is cut: a protein that the model refuses for its length is named before the first answer."""
@@ -76,7 +78,7 @@ class _Neighbours:
         self._answerer = open_index(folder)
         identity = self._answerer.identity
         self.description = {"folder": str(folder.resolve()), **identity, "name": f"{NEIGHBOURS}{identity['name']}"}
-        self.decodes = False
+        self.noun, self.decodes = "index", False
 
     def refuse(self, requests: Sequence[Request]) -> None:
         """It reads every length."""

@@ -10,10 +10,10 @@ Outcome = Literal["reads the protein", "does not read the protein", "cannot tell
 
 
 _SENTENCES: dict[Outcome, str] = {
-    "reads the protein": "The model reads the protein: with another protein's sequence its answers get worse.",
-    "does not read the protein": "The model does not read the protein: "
+    "reads the protein": "The {} reads the protein: with another protein's sequence its answers get worse.",
+    "does not read the protein": "The {} does not read the protein: "
     "with another protein's sequence its answers are as good.",
-    "cannot tell": "These items cannot tell whether the model reads the protein.",
+    "cannot tell": "These items cannot tell whether the {} reads the protein.",
 }
 
 
@@ -28,11 +28,13 @@ class Verdict:
     units_needed: int | None
     """Independent units for a decision if the difference stays as measured; None when decided or never decidable."""
     reason: str
+    subject: str = "model"
+    """What was on trial, as sentences call it: ``model`` or ``index``."""
 
     @property
     def sentence(self) -> str:
         """The outcome as the report opens with it."""
-        return _SENTENCES[self.outcome]
+        return _SENTENCES[self.outcome].format(self.subject)
 
 
 def judge(difference: Estimate, *, metric: str, delta: float, min_units: int, unit: str) -> Verdict:
