@@ -15,6 +15,7 @@ ProteinToTextError
 │   └── OtherVersion         whole, but written by another version of this program
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
+├── DiskFull                 a folder whose disk has no space left
 ├── DeviceOutOfMemory        training that does not fit on a worker's device
 ├── LeakError                test proteins or texts among the training records
 ├── ServiceError             a service that does not answer as it should
@@ -206,6 +207,21 @@ class ResourcesUnavailable(ProteinToTextError):
 
     def __str__(self) -> str:
         return f"The job needs {self.demand}, the cluster has {self.supply}. {self.remedy}"
+
+
+class DiskFull(ProteinToTextError):
+    """A folder that could not be written to its end."""
+
+    def __init__(self, folder: str, free_bytes: int, problem: str) -> None:
+        super().__init__(folder, free_bytes, problem)
+        self.folder, self.free_bytes, self.problem = folder, free_bytes, problem
+
+    def __str__(self) -> str:
+        free = f"{self.free_bytes / 2**20:.1f} MiB are free"
+        return (
+            f"{self.folder}: its disk is full ({free}; {self.problem}). Free some, and give the same command again: it "
+            f"removes what is half-written."
+        )
 
 
 class DeviceOutOfMemory(ProteinToTextError):

@@ -1,14 +1,16 @@
 """`data.output_folder`: what a command may write to, and what it removes there."""
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from protein2text.data.output_folder import hold, refuse_strangers, remove_half
-from protein2text.errors import ConfigError
+from protein2text.data.output_folder import hold, naming_a_full_disk, refuse_strangers, remove_half
+from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable
 
 
 def test_only_a_commands_own_things_may_lie_there(tmp_path: Path) -> None:
@@ -30,6 +32,16 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert "another process is writing to it" in done.stderr
     subprocess.run(other, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, number: int) -> None:
+    said = rf"its disk is full \(\d.*MiB are free; .*{os.strerror(number)}\)\. Free some"
+    with pytest.raises(DiskFull, match=said), naming_a_full_disk(tmp_path):
+        raise OSError(number, os.strerror(number))
+    for error in (PermissionError(errno.EACCES, "no right"), ResourcesUnavailable("AVX2", "none", "Buy one.")):
+        with pytest.raises(type(error)), naming_a_full_disk(tmp_path):
+            raise error
 
 
 def test_half_shards_go_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,18 +1,24 @@
 """A folder that a command writes: its own things or none in it, one process at a time, and nothing half left over."""
 
+import errno
 import fcntl
 import logging
-from collections.abc import Collection
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from protein2text.errors import ConfigError
+from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable
 
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 REPORT = "report.html"
 """What `data report` writes into any folder of data."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PAGE_BYTES = 4096
+"""With less than that free nothing can be written; a program that failed then failed of it."""
 
 
 def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
@@ -45,6 +51,23 @@ def hold(folder: Path) -> BinaryIO:
         message = "another process is writing to it; wait for it, or name another folder"
         raise ConfigError(str(folder), "output", message) from None
     return lock
+
+
+@contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """Tell a full disk from other failures to write a folder.
+
+    Raises:
+        DiskFull: no space, quota or file size is left, or MMseqs2 failed where nothing is free.
+    """
+    try:
+        yield
+    except (OSError, ResourcesUnavailable) as error:
+        free = shutil.disk_usage(folder).free
+        is_full = error.errno in _FULL if isinstance(error, OSError) else free < _PAGE_BYTES
+        if not is_full:
+            raise
+        raise DiskFull(str(folder), free, str(error)) from error
 
 
 def remove_half(folder: Path, kinds: Collection[str]) -> None:

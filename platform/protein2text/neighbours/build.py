@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.data.ingest import described, same_sources, with_sums
-from protein2text.data.output_folder import LOCK, hold, refuse_strangers
+from protein2text.data.output_folder import LOCK, hold, naming_a_full_disk, refuse_strangers
 from protein2text.data.reading import outcomes
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError
@@ -91,6 +91,7 @@ def build(
             characterised, or the output folder holds something else or is being written to.
         ResumeMismatch: the folder holds a finished index of other sources or settings.
         CorruptCheckpoint: the folder holds the finished index, and it was altered.
+        DiskFull: no space is left; no index stands then.
         ServiceError: a store did not answer as it should.
         ResourcesUnavailable: MMseqs2 does not run here.
     """
@@ -100,14 +101,13 @@ def build(
     if not allow_mixed_releases:
         refuse_mixed({item["name"]: item.get("release") for item in inputs})
     settings = {"calibration_entries": calibration_entries, "seed": seed}
-    if (folder / MANIFEST).exists():
-        index = NeighbourIndex.open(folder)
-        same_sources(folder, index.manifest, inputs, **settings)
-        logger.info("%s holds the finished index of these sources already; nothing to do", folder)
-        return _summary(index, started, already_done=True)
+    if (finished := _finished(folder, inputs, settings)) is not None:
+        return _summary(finished, started, already_done=True)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_strangers(folder, {MANIFEST, LOCK, INCOMING, *generations(folder)}, "index")
-    with hold(folder):
+    with hold(folder), naming_a_full_disk(folder):
+        if (finished := _finished(folder, inputs, settings)) is not None:  # by another build, meanwhile
+            return _summary(finished, started, already_done=True)
         remove(folder, generations(folder))
         generation = folder / "generation-1"
         writer = EntryWriter(generation)
@@ -116,6 +116,16 @@ def build(
             raise _nothing(folder, generation, gathered)
         manifest = {"generation": generation.name, "sources": inputs, **settings, **gathered, **writer.finish()}
         return _summary(seal(folder, writer, manifest, progress), started, already_done=False)
+
+
+def _finished(folder: Path, inputs: list[dict[str, Any]], settings: dict[str, Any]) -> NeighbourIndex | None:
+    """The finished index of these very sources, if the folder holds it."""
+    if not (folder / MANIFEST).exists():
+        return None
+    index = NeighbourIndex.open(folder)
+    same_sources(folder, index.manifest, inputs, **settings)
+    logger.info("%s holds the finished index of these sources already; nothing to do", folder)
+    return index
 
 
 def read_inputs(sources: list[str], release: str | None, licence: str | None) -> tuple[list[str], list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from protein2text.data.output_folder import hold
+from protein2text.data.output_folder import hold, naming_a_full_disk
 from protein2text.memory import peak_bytes
 from protein2text.models.model_config import EncoderConfig
 from protein2text.neighbours import vectors
@@ -78,11 +78,13 @@ def embed(
         ConfigError: faiss is not installed, or another process is writing to the index.
         MissingWeights: the encoder cannot be found or does not fit.
         ResourcesUnavailable: MMseqs2 does not run here.
+        DiskFull: no space is left; the index is as it was.
     """
     started = time.monotonic()
     vectors.require()
     description = described(encoder)
-    with hold(NeighbourIndex.open(path).folder):
+    root = NeighbourIndex.open(path).folder
+    with hold(root), naming_a_full_disk(root):
         index = NeighbourIndex.open(path)  # another process may have ended meanwhile
         saved, num_embedded = index.embeddings, 0
         known = saved is not None and weights_key(saved["encoder"]) == weights_key(description)

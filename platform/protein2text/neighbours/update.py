@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from protein2text.data.output_folder import hold
+from protein2text.data.output_folder import hold, naming_a_full_disk
 from protein2text.memory import peak_bytes
 from protein2text.neighbours.build import (
     GENERATION,
@@ -85,6 +85,7 @@ def update(
     Raises:
         MissingFile: no finished index, or a source is not there.
         CorruptCheckpoint: the index was altered.
+        DiskFull: no space is left; the index is as it was.
         ConfigError: a source is empty or in no known format, the result would hold several releases, or another process
             is writing to the index.
         ServiceError: a store did not answer as it should.
@@ -93,7 +94,7 @@ def update(
     started = time.monotonic()
     index = NeighbourIndex.open(path)
     files, inputs = read_inputs(sources, release, licence)
-    with hold(index.folder):
+    with hold(index.folder), naming_a_full_disk(index.folder):
         index = NeighbourIndex.open(path)  # another update may have ended meanwhile
         remove(index.folder, [name for name in generations(index.folder) if name != index.data.name])
         writer = EntryWriter(index.folder / INCOMING)
