@@ -81,6 +81,19 @@ def test_a_closed_question_is_answered_yes_or_not_at_all(index: NeighbourIndex, 
     assert answer.text == 'No characterised homologue is said to fit "kinase", which is no proof against it.'
 
 
+def test_an_entry_that_calls_its_protein_inactive_is_named_beside_the_yes(ancestor: str, tmp_path: Path) -> None:
+    rng, family = random.Random(16), Fact("family", "Protein kinase superfamily")
+    inactive = entry("P00001", relative(rng, ancestor, 0.9), family, Fact("name", "Inactive protein kinase 7"))
+    active = entry("P00002", relative(rng, ancestor, 0.8), family)
+    answer = answered(make_index(tmp_path, [inactive, active]), ancestor, "Is it a kinase?")
+    assert answer.text.splitlines()[0] == (
+        'Yes, though an entry behind it says otherwise: P00001, "Inactive protein kinase 7".'
+    )
+    assert answer.claims == "Yes. It belongs to the Protein kinase superfamily."
+    answer = answered(NeighbourIndex.open(tmp_path), ancestor, "Is it a kinase?", "P00001")
+    assert answer.text.splitlines()[0] == "Yes."
+
+
 def test_what_a_function_text_mentions_is_quoted_and_no_yes(index: NeighbourIndex, ancestor: str) -> None:
     answer = answered(index, ancestor, "Does it bind cellulose?")
     assert answer.status == "no_such_fact"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protein2text.neighbours.closed import mentions, says
+from protein2text.neighbours.closed import denial, mentions, says
 from protein2text.neighbours.facts import Fact
 from tests.neighbours.in_process import build_in_process
 
@@ -108,6 +108,65 @@ def test_what_it_binds(kind: str, text: str, value: str) -> None:
 )
 def test_what_it_is_not_said_to_bind(kind: str, text: str, value: str) -> None:
     assert not says(Fact(kind, text), value, "binds")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("location", "Mitochondrion matrix", "mitochondria"),
+        ("location", "Lysosome", "lysosomes"),
+        ("location", "Cell membrane", "plasma membrane"),
+        ("location", "Single-pass type II membrane protein", "transmembrane"),
+        ("cellular_component", "periplasmic space", "periplasm"),
+        ("biological_process", "glycolytic process", "glycolysis"),
+        ("biological_process", "positive regulation of DNA-templated transcription", "regulation of transcription"),
+        ("molecular_function", "GTP hydrolysis activity", "GTPase"),
+        ("family", "Short-chain dehydrogenases/reductases (SDR) family", "short-chain dehydrogenases"),
+        ("domain", "Zinc finger C2H2-type", "zinc finger"),
+    ],
+)
+def test_what_it_is_said_to_have(kind: str, text: str, value: str) -> None:
+    assert says(Fact(kind, text), value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("location", "Peripheral membrane protein", "transmembrane"),
+        ("location", "Nucleolus", "nucleus"),
+        ("domain", "RA domain", "RAS"),
+        ("biological_process", "glycolytic process", "lysis"),
+    ],
+)
+def test_what_it_is_not_said_to_have(kind: str, text: str, value: str) -> None:
+    assert not says(Fact(kind, text), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_so"), [("1.1.1.1", True), ("1.1.1", True), ("1.1.-.-", True), ("1.1.1.10", False)]
+)
+def test_the_beginning_of_an_ec_number_names_its_class(value: str, is_so: bool) -> None:
+    assert says(Fact("ec", "1.1.1.1"), value, "is") == is_so
+    assert not says(Fact("ec", "1.1.-.-"), "1.1.1.1", "is"), "it may be another one of its class"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        ("name", "Inactive tyrosine-protein kinase 7", "Inactive tyrosine-protein kinase 7"),
+        ("name", "Pseudokinase FAM20A", "Pseudokinase FAM20A"),
+        ("function", "Binds ATP. Lacks protein kinase activity. Moves.", "Lacks protein kinase activity"),
+        ("function", "Is catalytically inactive.", "Is catalytically inactive"),
+        ("function", "Does not show kinase activity in vitro.", "Does not show kinase activity in vitro"),
+        ("name", "Tyrosine-protein kinase 7", None),
+        ("function", "Converts Rho to its inactive GDP-bound form.", None),
+        ("function", "Has no phosphatase activity.", None),
+        ("function", "Its kinase activity keeps SRC inactive.", None),
+        ("ec", "2.7.10.1", None),
+    ],
+)
+def test_words_that_call_it_inactive(kind: str, text: str, words: str | None) -> None:
+    assert denial([Fact("name", "Protein 1"), Fact(kind, text)], "kinase") == words
 
 
 def test_a_mention_is_any_occurrence() -> None:

@@ -8,6 +8,7 @@ import pytest
 from protein2text.data import sample_texts
 from protein2text.neighbours.facts import FACT_KINDS
 from protein2text.neighbours.grammar import EXAMPLES, PROFILE_QUESTION, read_question
+from tests.neighbours.biologist_questions import INSIDE, LATER, OUTSIDE, UNSTATED
 
 SAMPLE_KINDS = {
     "binds": {"cofactor", "ligand"},
@@ -70,6 +71,45 @@ def test_closed_questions_name_a_value(question: str, kind: str, value: str) -> 
     assert kind in asked.kinds
     assert "function" not in asked.kinds
     assert set(asked.otherwise) <= {*asked.kinds, "function", "name"}
+
+
+@pytest.mark.parametrize(("question", "kind", "value"), [*INSIDE, *LATER])
+def test_what_biologists_ask_is_read_as_they_mean_it(question: str, kind: str, value: str | None) -> None:
+    asked = read_question(question)
+    assert asked is not None
+    assert kind in asked.kinds
+    assert asked.value == value
+
+
+@pytest.mark.parametrize("question", OUTSIDE)
+def test_what_no_entry_answers_is_refused(question: str) -> None:
+    assert read_question(question) is None
+
+
+@pytest.mark.parametrize(("question", "value"), UNSTATED)
+def test_what_is_read_as_a_value_that_none_states(question: str, value: str) -> None:
+    asked = read_question(question)
+    assert asked is not None
+    assert asked.value == value
+
+
+@pytest.mark.parametrize(
+    ("question", "relation", "kinds"),
+    [
+        ("Is it zinc-dependent?", "binds", ("cofactor",)),  # that it binds zinc does not show that it needs it
+        ("Is it an ATP-binding protein?", "binds", ("cofactor", "ligand", "molecular_function")),
+        ("Is it a cyclin-dependent kinase?", "is", ("name", "ec", "reaction", "molecular_function", "family")),
+        ("Is it part of the ABC transporter family?", "states", ("family", "domain")),
+        ("Is it part of the ribosome?", "states", ("cellular_component",)),
+        ("Is it part of the MAPK pathway?", "states", ("biological_process",)),
+        ("Does it have an ATP-binding domain?", "states", ("domain", "family")),
+        ("Does it have an ATP-binding site?", "binds", ("cofactor", "ligand", "molecular_function")),
+    ],
+)
+def test_words_that_look_alike_are_told_apart(question: str, relation: str, kinds: tuple[str, ...]) -> None:
+    asked = read_question(question)
+    assert asked is not None
+    assert (asked.relation, asked.kinds) == (relation, kinds)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,19 @@ def test_contradictions_parts_and_many_articles_are_told() -> None:
     assert "It binds ATP [P1, 71 % identity, no evidence stated, its residues 3-9, only B chain]." in text
 
 
+def test_each_of_contradicting_numbers_has_a_frequency_of_its_own() -> None:
+    numbers = ("3.2.1.4", "3.2.1.6", "3.2.1.8")
+    found = given(*(entry(f"P{at}", "M", Fact("ec", number)) for at, number in enumerate(numbers)))
+    first, second, third = cite("ec", *found)
+    other = replace(FREQUENCY, num_agreeing=6, n=14)
+    lines = answer_text([replace(first, frequency=FREQUENCY), replace(second, frequency=other), third]).splitlines()
+    assert lines[1].startswith("For 3.2.1.4: cited EC numbers were the protein's own at 4 digits in 132 of 140 ")
+    assert lines[2].startswith("For 3.2.1.6: cited EC numbers were the protein's own at 4 digits in 6 of 14 ")
+    assert lines[3] == "Not calibrated: 3.2.1.8."
+    same = answer_text([replace(each, frequency=FREQUENCY) for each in (first, second)])
+    assert (same.count("For 3.2.1.4: "), same.count("For 3.2.1.6: ")) == (1, 1), "in one bin too"
+
+
 def test_only_what_is_whole_is_called_100_percent() -> None:
     assert "99 % identity" in answer_text(cite("ec", *given(entry("P1", "M", Fact("ec", "1.1.1.1")), identity=0.999)))
     assert "100 % identity" in answer_text(cite("ec", *given(entry("P1", "M", Fact("ec", "1.1.1.1")), identity=1.0)))

@@ -1,6 +1,6 @@
 """Questions to answers from an index of characterised proteins; no model, no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -8,7 +8,7 @@ from protein2text.neighbours import wording
 from protein2text.neighbours.calibration import Calibration
 from protein2text.neighbours.cited import CitedFact, NeighbourAnswer
 from protein2text.neighbours.citing import cite, domain_hits
-from protein2text.neighbours.closed import mentions, says
+from protein2text.neighbours.closed import denial, mentions, says
 from protein2text.neighbours.entries import Characterised
 from protein2text.neighbours.grammar import Asked, read_question
 from protein2text.neighbours.homologues import NEAR_BEST, Homologue, stream_with_entries
@@ -89,10 +89,11 @@ class NeighbourAnswerer:
             return NeighbourAnswer(wording.refusal(release), "no_homologue", (), hits, release, notes)
         facts, opening = self._cite(asked.kinds, homologues, entries), ""
         if asked.value is not None:
-            facts, opening = tuple(cited for cited in facts if says(cited.fact, asked.value, asked.relation)), "Yes."
+            facts = tuple(cited for cited in facts if says(cited.fact, asked.value, asked.relation))
+            opening = wording.yes(_denials(facts, asked, entries))
         if facts:
             notes += _silent_relatives(facts, homologues, entries)
-            text, claims = wording.answer_text(facts, opening), wording.claims(facts, opening)
+            text, claims = wording.answer_text(facts, opening), wording.claims(facts, opening and "Yes.")
             return NeighbourAnswer(text, "answered", facts, hits, release, notes, claims)
         nearest, opening = self._cite(asked.otherwise, homologues, entries), wording.nothing_stated(asked)
         if (value := asked.value) is not None:
@@ -108,6 +109,17 @@ class NeighbourAnswerer:
         if self._calibration is None:
             return tuple(cited)
         return tuple(replace(each, frequency=self._calibration.frequency_of(each.fact, each.nearest)) for each in cited)
+
+
+def _denials(
+    facts: Sequence[CitedFact], asked: Asked, entries: Mapping[str, Characterised]
+) -> Iterator[tuple[str, str]]:
+    """Entries behind a Yes that call their protein inactive, and their words."""
+    if asked.value is None or asked.relation != "is":
+        return
+    for accession in dict.fromkeys(source.entry.accession for cited in facts for source in cited.sources):
+        if (said := denial(entries[accession].facts, asked.value)) is not None:
+            yield accession, said
 
 
 def _silent_relatives(

@@ -4,11 +4,13 @@ A word that merely occurs says nothing: an inhibitor of kinases is no kinase, an
 """
 
 import re
+from collections.abc import Iterable
 
 from protein2text.evaluate.facts import Vocabulary
+from protein2text.neighbours.closed_questions import Relation
 from protein2text.neighbours.facts import Fact
-from protein2text.neighbours.grammar import Relation
 
+_TYPES = ("", *(f"type {number} " for number in ("i", "ii", "iii", "iv")))
 _SYNONYMS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
@@ -29,9 +31,25 @@ _SYNONYMS: tuple[frozenset[str], ...] = tuple(
             ("secreted", "extracellular region", "extracellular space"),
             ("cytoplasm", "cytosol"),
             ("golgi", "golgi apparatus"),
+            ("nucleus", "nuclei"),
+            ("mitochondrion", "mitochondria", "mitochondrial"),
+            ("endoplasmic reticulum", "er"),
+            ("plasma membrane", "cell membrane"),
+            ("periplasm", "periplasmic space"),
+            ("cilium", "cilia"),
+            ("flagellum", "flagella"),
+            ("transmembrane", "multi-pass membrane protein", *(f"single-pass {t}membrane protein" for t in _TYPES)),
             ("signaling", "signalling", "signal transduction"),
+            ("apoptosis", "apoptotic", "apoptotic process"),
+            ("glycolysis", "glycolytic", "glycolytic process"),
+            ("citric acid cycle", "tricarboxylic acid cycle", "tca cycle", "krebs cycle"),
+            ("translation", "protein synthesis"),
+            ("regulation of transcription", "regulation of dna-templated transcription"),
             ("protease", "proteinase", "peptidase"),
-            ("atpase", "atp hydrolysis"),
+            ("atpase", "atp hydrolysis", "hydrolysis of atp"),
+            ("gtpase", "gtp hydrolysis", "hydrolysis of gtp"),
+            ("iron-sulfur cluster", "[2fe-2s] cluster", "[3fe-4s] cluster", "[4fe-4s] cluster"),
+            ("pyridoxal phosphate", "pyridoxal 5'-phosphate", "plp"),
         ),
     )
 )
@@ -43,6 +61,8 @@ _EC_CLASSES: dict[str, tuple[str, ...]] = {
     "methyltransferase": ("2.1.1",),
     "kinase": ("2.7.1", "2.7.2", "2.7.3", "2.7.4", "2.7.6", "2.7.9", *_PROTEIN_KINASES),
     "protein kinase": _PROTEIN_KINASES,
+    "glycosyltransferase": ("2.4",),
+    "aminotransferase": ("2.6.1",),
     "hydrolase": ("3",),
     "esterase": ("3.1",),
     "phosphatase": ("3.1.3",),
@@ -50,6 +70,9 @@ _EC_CLASSES: dict[str, tuple[str, ...]] = {
     "protease": ("3.4",),
     "peptidase": ("3.4",),
     "proteinase": ("3.4",),
+    "serine protease": ("3.4.21",),
+    "metalloprotease": ("3.4.17", "3.4.24"),
+    "gtpase": ("3.6.5",),
     "lyase": ("4",),
     "isomerase": ("5",),
     "ligase": ("6",),
@@ -64,6 +87,11 @@ _DOUBT = re.compile(
     r"predicted|suggested|inactive|pseudo\w*|lacks?|lost)\b",
     re.IGNORECASE,
 )
+_DENIED = (
+    r"\binactive (?:[\w/-]+[ -]){{0,3}}{named}|\bpseudo-?(?:{names})|\b(?:catalytic|enzymatic)ally inactive\b|"
+    r"\b(?:lack(?:s|ing)?|without|devoid of|no|not (?:have|possess|show|exhibit))(?: [\w/-]+){{0,3}}? {named} activity"
+)
+"""Words that deny an activity of the protein itself; "converts Rho to its inactive form" does not."""
 _GREEK = "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|sigma|omega"
 _DESIGNATION = (
     r"(?!\S*(?i:inhibit|phosphatas|anchor|bind|interact|activat|like|associat|substrat|regulat|recept|relat))"
@@ -94,7 +122,7 @@ def says(fact: Fact, value: str, relation: Relation = "states") -> bool:
     if fact.term is not None and named == fact.term.casefold():
         return True
     if fact.kind == "ec":
-        return named in ("enzyme", fact.value.casefold()) or _is_of_class(fact.value, named)
+        return named == "enzyme" or _is_of_class(fact.value, named)
     if fact.kind == "reaction" and relation == "is":
         return named == "enzyme"
     if _DOUBT.search(fact.value):
@@ -117,12 +145,31 @@ def mentions(fact: Fact, value: str) -> bool:
     )
 
 
+def denial(facts: Iterable[Fact], value: str) -> str | None:
+    """The sentence in which facts of one entry deny that its protein is active as a value, if they do.
+
+    A family holds members that lost its activity: "Inactive tyrosine-protein kinase 7" is in the protein kinase family.
+    """
+    names = "|".join(map(re.escape, sorted(_names(value.casefold()), key=len, reverse=True)))
+    named = rf"(?:\w*(?:{names})|(?:catalytic|enzym)\w*)"
+    denied = re.compile(_DENIED.format(named=named, names=names), re.IGNORECASE)
+    for fact in facts:
+        if fact.kind in ("name", "family", "function"):
+            for sentence in re.split(r"(?<=[.;]) ", fact.value):
+                if denied.search(sentence):
+                    return sentence.rstrip(" .;")
+    return None
+
+
 def _names(named: str) -> set[str]:
-    return {named}.union(*(group for group in _SYNONYMS if named in group))
+    singular = re.sub(r"(?<=[a-z]{4}[^siu])s$", "", named)
+    return {named, singular}.union(*(group for group in _SYNONYMS if named in group or singular in group))
 
 
 def _is_of_class(number: str, named: str) -> bool:
-    return any(f"{number}.".startswith(f"{prefix}.") for prefix in _EC_CLASSES.get(named, ()))
+    """Whether an EC number is of the class that a word, or the beginning of a number, names."""
+    classes = _EC_CLASSES.get(named, (re.sub(r"(?:\.-)+$", "", named),))
+    return any(f"{number}.".startswith(f"{prefix}.") for prefix in classes)
 
 
 def _is_called(fact: Fact, named: str, names: str) -> bool:

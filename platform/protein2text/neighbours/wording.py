@@ -65,6 +65,16 @@ def not_one_protein(num_proteins: int) -> str:
     return f"Homologues answer questions about one protein, and {num_proteins} were given. Ask about each by itself."
 
 
+def yes(denials: Iterable[tuple[str, str]]) -> str:
+    """What opens the answer to a closed question that facts affirm.
+
+    Args:
+        denials: accessions behind these facts whose entries also say otherwise, each with the words.
+    """
+    said = "; ".join(f'{accession}, "{words}"' for accession, words in denials)
+    return f"Yes, though an entry behind it says otherwise: {said}." if said else "Yes."
+
+
 def nothing_stated(asked: Asked) -> str:
     """What stands first where homologues were found and none states what was asked."""
     if asked.value is not None:
@@ -168,12 +178,24 @@ def _contradiction(facts: Iterable[CitedFact]) -> list[str]:
 
 
 def _confidence(facts: Sequence[CitedFact]) -> list[str]:
-    """A sentence for each frequency that is quoted, and one for what has none."""
-    known = dict.fromkeys(cited.frequency for cited in facts if cited.frequency is not None)
-    partly = {frequency.kind for frequency in known}
-    unknown = dict.fromkeys(cited.fact.kind for cited in facts if cited.frequency is None)
-    words = [f"{'the other ' if kind in partly else ''}{_PLURALS[kind]}" for kind in unknown]
-    return [*map(measured, known), *([f"Not calibrated: {', '.join(words)}."] if words else [])]
+    """A sentence for each frequency that is quoted, and one for what has none; both name what is contradicted."""
+    known: dict[tuple[Frequency, str | None], None] = {}
+    unknown: dict[tuple[str, str | None], None] = {}
+    for cited in facts:
+        value = cited.fact.value if cited.contradicts else None
+        if cited.frequency is None:
+            unknown[cited.fact.kind, value] = None
+        else:
+            known[cited.frequency, value] = None
+    partly = {frequency.kind for frequency, _ in known}
+    words = [value or f"{'the other ' if kind in partly else ''}{_PLURALS[kind]}" for kind, value in unknown]
+    told = [measured(frequency) if value is None else _measured_of(value, frequency) for frequency, value in known]
+    return [*told, *([f"Not calibrated: {', '.join(words)}."] if words else [])]
+
+
+def _measured_of(value: str, frequency: "Frequency") -> str:
+    told = measured(frequency)
+    return f"For {value}: {told[0].lower()}{told[1:]}"
 
 
 def _sources(facts: Iterable[CitedFact]) -> list[str]:
