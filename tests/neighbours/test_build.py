@@ -2,16 +2,13 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +17,7 @@ from typer.testing import CliRunner
 from protein2text.cli import app
 from protein2text.data.output_folder import hold
 from protein2text.data.sources import ORIGIN_SUFFIX
-from protein2text.errors import ConfigError, DiskFull, MissingFile, ResumeMismatch
+from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
 from protein2text.models.model_config import EncoderConfig
 from protein2text.neighbours import seal
 from protein2text.neighbours.build import build
@@ -269,62 +266,6 @@ def test_an_update_that_ended_early_leaves_the_index_as_it_was(tmp_path: Path, m
     assert functions(NeighbourIndex.open(tmp_path / "index")) == {"P1": "Binds.", "P2": "Moves."}
     left = {item.name for item in (tmp_path / "index").iterdir()}
     assert left == {".lock", "index.json", "generation-1", "generation-2"}
-
-
-# --- two at once, and a full disk
-
-
-def test_a_build_that_another_one_overtook_finds_its_index_and_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other one ends after this one has looked for a finished index, and before it holds the folder."""
-    source, output = table(tmp_path / "one.tsv", [("P1", 1, "Binds")]), tmp_path / "index"
-
-    def overtaken(folder: Path) -> BinaryIO:
-        build_in_process([source], folder)
-        return hold(folder)
-
-    monkeypatch.setattr("protein2text.neighbours.build.hold", overtaken)
-    made = build([str(source)], str(output), calibration_entries=0)
-    assert (made.already_done, made.entries) == (True, 1)
-
-
-def test_one_writer_at_a_time_and_the_other_leaves_the_index_alone(tmp_path: Path) -> None:
-    source = table(tmp_path / "one.tsv", [("P1", 1, "Binds")])
-    index = build_in_process([source], tmp_path / "index")
-    with hold(index.folder), pytest.raises(ConfigError, match="another process is writing"):
-        update(str(index.folder), [str(table(tmp_path / "two.tsv", [("P2", 1, "Moves")]))])
-    assert functions(NeighbourIndex.open(index.folder)) == {"P1": "Binds."}
-
-
-@contextmanager
-def largest_file(num_bytes: int) -> Iterator[None]:
-    """A disk that is full for any larger file."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.parametrize("num_bytes", [0, 1500])
-def test_a_full_disk_is_named_and_leaves_no_index(tmp_path: Path, num_bytes: int) -> None:
-    """At its first bytes, and among the entries."""
-    rows: list[Row] = [(f"P{n}", 1, f"Does {n}") for n in range(90)]
-    source, output = table(tmp_path / "one.tsv", rows), tmp_path / "index"
-    with largest_file(num_bytes), pytest.raises(DiskFull, match=rf"{output}: its disk is full .*same command again"):
-        build([str(source)], str(output), calibration_entries=0)
-    with pytest.raises(MissingFile, match="to its end"):
-        NeighbourIndex.open(output)
-    made = build([str(source)], str(output), calibration_entries=0)
-    assert (made.already_done, made.entries) == (False, 90)
-    more: list[Row] = [(f"Q{n}", 1, f"Does {n}") for n in range(90)]
-    with largest_file(num_bytes), pytest.raises(DiskFull):
-        update(str(output), [str(table(tmp_path / "two.tsv", more))])
-    assert NeighbourIndex.open(output).num_entries == 90
 
 
 # --- killed
