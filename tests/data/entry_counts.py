@@ -53,12 +53,15 @@ AROUND = (("<?xml", "?>"), ("<!--", "-->"), ("<uniprot", ">"), ("</uniprot", ">"
 
 
 def _strange(text: str) -> bool:
-    """Whether more stands there than may stand around entries."""
+    """Whether more stands there than may stand around entries; no tag holds a ``<`` (XML 1.0, 3.1)."""
     kept = ""
     while text:
-        around = [(begin, end) for begin, end in AROUND if text.startswith(begin) and end in text[len(begin) :]]
-        stop = sum(text.index(end, len(begin)) + len(end) for begin, end in around)  # of one, or none
-        kept += "" if around else text[0]
+        stop = 0
+        for begin, end in AROUND:
+            inside, closed, _ = text.removeprefix(begin).partition(end)
+            if text.startswith(begin) and closed and not ("uniprot" in begin and "<" in inside):
+                stop = len(begin + inside + end)
+        kept += "" if stop else text[0]
         text = text[stop or 1 :]
     return bool(kept.strip())
 
