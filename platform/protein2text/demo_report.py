@@ -47,7 +47,7 @@ def _steps(outcome: DemoOutcome) -> Table:
 def scores_table(rows: Sequence[Mapping[str, str]]) -> Table:
     """The report's main table; intervals only where the verdict is made, beside the first score and the difference."""
     names = list(rows[0])
-    table = _table(*names, title="The model beside its controls")
+    table = _table(*names, title="Scores beside controls and baselines")
     for row in rows:
         shown = {names[0], names[1], names[-1]}
         table.add_row(*(row[name] if name in shown else row[name].split(" [")[0] for name in names))
