@@ -12,7 +12,8 @@ ProteinToTextError
 ├── MissingFile              a path that is not there
 ├── MissingWeights           base weights that cannot be found
 ├── CorruptCheckpoint        a file that differs from its manifest
-│   └── OtherVersion         whole, but written by another version of this program
+│   ├── OtherVersion         whole, but written by another version of this program
+│   └── OtherRun             whole, but written by a run with other settings
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
 ├── DiskFull                 a folder whose disk has no space left
@@ -168,6 +169,10 @@ class CorruptCheckpoint(ProteinToTextError):
 
 class OtherVersion(CorruptCheckpoint):
     """A model folder or checkpoint in the format of another version of this program."""
+
+
+class OtherRun(CorruptCheckpoint):
+    """A checkpoint that a run with other settings, or with more steps, wrote."""
 
 
 class ResumeMismatch(ProteinToTextError):

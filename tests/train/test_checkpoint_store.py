@@ -21,7 +21,7 @@ import torch
 from moto.server import ThreadedMotoServer
 
 from protein2text.config import RunConfig
-from protein2text.errors import ConfigError, OtherVersion, ResumeMismatch, ServiceError
+from protein2text.errors import ConfigError, OtherRun, OtherVersion, ResumeMismatch, ServiceError
 from protein2text.models.checkpoints import MANIFEST, write_manifest
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import CheckpointStore, newest_good, prepare, restore_events
@@ -392,6 +392,42 @@ def test_before_the_start_what_is_newer_in_the_store_is_fetched(
     assert sorted(checkpoints.finished(here.checkpoints)) == [4, 8]
     with pytest.raises(ResumeMismatch, match="seed=3, now seed=4"):
         prepare(task(url, seed=4), told)
+
+
+def test_a_checkpoint_of_another_run_in_the_store_is_not_gone_on_from(
+    task: Callable[..., StageTask], tmp_path: Path
+) -> None:
+    here, told = task(str(tmp_path / "store")), Told()
+    store = CheckpointStore(here.config.checkpoint_store, here.config.name, here.stage)
+    store.begin(here.settings)
+    store.upload(save(tmp_path / "another", 8, settings={"seed": 9}))
+    with pytest.raises(OtherRun, match="is another run's: seed=9, this run has 3"):
+        prepare(here, told)
+    store.upload(save(tmp_path / "own", 4, settings=here.settings))
+    prepare(here, told)
+    assert "step-00000008: trainer.json: is another run's: seed=9, this run has 3" in told[0][0]
+    assert told[1][0].startswith("fetched step-00000004")
+    assert store.steps() == [4, 8]
+
+
+@pytest.mark.parametrize("left", [None, b'{"seed": 3', b"[]"])
+def test_a_store_that_lost_its_settings_is_still_its_runs(
+    task: Callable[..., StageTask], tmp_path: Path, left: bytes | None
+) -> None:
+    here, told = task(str(tmp_path / "store")), Told()
+    store = CheckpointStore(here.config.checkpoint_store, here.config.name, here.stage)
+    store.begin(here.settings)
+    store.upload(save(tmp_path / "own", 8, settings=here.settings))
+    saved = Path(store.url) / "settings.json"
+    saved.unlink()
+    if left is not None:
+        saved.write_bytes(left)
+    with pytest.raises(ResumeMismatch, match="seed=3, now seed=4"):
+        prepare(task(str(tmp_path / "store"), seed=4), told)
+    assert (saved.read_bytes() if saved.exists() else None) == left
+    prepare(here, told)
+    assert told[-1][0].startswith("fetched step-00000008")
+    assert json.loads(saved.read_text()) == here.settings
 
 
 def test_a_new_machine_has_the_events_of_the_old_one(task: Callable[..., StageTask], url: str) -> None:

@@ -12,11 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from protein2text.errors import CorruptCheckpoint, OtherVersion
+from protein2text.config import RunConfig
+from protein2text.errors import CorruptCheckpoint, OtherRun, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_writer import CheckpointWriter
 from protein2text.train.stage_config import StageConfig
+from protein2text.train.task import StageTask
 
 CONFIG = StageConfig(epochs=1, global_batch=1, learning_rate=1, keep_checkpoints=2, keep_best=1)
 
@@ -213,6 +215,44 @@ def test_another_version_is_told_and_never_thrown_away(folder: Path, file: str) 
     with pytest.raises(OtherVersion, match="version 9, this program reads 1"):
         checkpoints.newest_good(folder)
     assert (folder / "step-00000010").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("step", "seed", "problem"),
+    [
+        (30, 9, "trainer.json: is another run's: seed=9, this run has 3"),
+        (50, 3, "trainer.json: is another run's: step 50, this run ends at step 40"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_told_and_the_runs_own_used(
+    tmp_path: Path, run_values: dict[str, Any], step: int, seed: int, problem: str
+) -> None:
+    task = StageTask(RunConfig.parse(run_values), "alignment", 40, {"seed": 3, "known_later": "a"})
+    save(tmp_path / "own", 20, settings={"seed": 3, "no_longer_known": 1})
+    for folder in ("own", "foreign"):
+        save(tmp_path / folder, step, settings={"seed": seed})
+    found = checkpoints.newest_good(tmp_path / "own", task)
+    assert found.folder == tmp_path / "own" / "step-00000020"
+    assert problem in found.problems[0]
+    assert names(tmp_path / "own") == [f"corrupt-step-{step:08}", "step-00000020"]
+    with pytest.raises(OtherRun, match=problem):
+        checkpoints.newest_good(tmp_path / "foreign", task)
+    assert names(tmp_path / "foreign") == [f"step-{step:08}"]
+
+
+def test_a_file_or_a_dangling_link_of_a_checkpoints_name_is_set_aside(folder: Path) -> None:
+    (folder / "step-00000099").write_text("x")
+    (folder / "step-00000098").symlink_to(folder / "nowhere")
+    found = checkpoints.newest_good(folder)
+    assert found.folder == folder / "step-00000020"
+    assert sorted(problem.split(": ", 1)[1].split(".")[0] for problem in found.problems) == [
+        "step-00000098: is no folder", "step-00000099: is no folder",
+    ]  # fmt: skip
+    assert names(folder) == ["corrupt-step-00000098", "corrupt-step-00000099", "step-00000010", "step-00000020"]
+    save(folder, 99)
+    save(folder, 100)
+    checkpoints.sweep(folder, newest=1)
+    assert names(folder) == ["step-00000100"]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from protein2text.data.patient_http import Patience
 from protein2text.data.sources import store_of, unreachable
-from protein2text.errors import CorruptCheckpoint, OtherVersion, ServiceError
+from protein2text.errors import CorruptCheckpoint, ServiceError
 from protein2text.models.checkpoints import MANIFEST, sha256_of
 from protein2text.train import checkpoints
-from protein2text.train.checkpoints import PARTIAL, TRAINER, Found, name_of, step_in
+from protein2text.train.checkpoints import FOREIGN, PARTIAL, TRAINER, Found, name_of, step_in
 from protein2text.train.events import Tell, read_steps
-from protein2text.train.settings import SETTINGS, Settings, refuse_others
+from protein2text.train.settings import SETTINGS, Settings, first_difference, refuse_others
 from protein2text.train.stage_config import CheckpointStoreConfig, Stage
 from protein2text.train.task import EVENTS, StageTask
 
@@ -60,20 +60,23 @@ class CheckpointStore:
         """Make sure that the place can be written to, and is this run's.
 
         Raises:
-            ResumeMismatch: it was begun with other settings.
+            ResumeMismatch: it was begun with other settings; where it has lost them, its checkpoints' are compared.
             ServiceError: it cannot be reached or written to.
         """
         path = f"{self._root}/{SETTINGS}"
+        saved = self._patiently(lambda: self._json_dict(path), QUICK_S)
+        if saved is not None:
+            refuse_others(self.url, saved, settings)
+            return
+        others = self._patiently(self._checkpoints_settings, QUICK_S)  # lost, or the half of one, from a killed driver
+        if others and all(first_difference(other, settings) for other in others):
+            refuse_others(self.url, others[0], {key: settings[key] for key in settings if key in others[0]})
 
-        def saved_or_write() -> Any:
-            try:
-                return json.loads(self._call("cat_file", path))
-            except (FileNotFoundError, ValueError):  # or the half of one, from a killed driver
-                self._make_folder(self._root)
-                self._call("pipe_file", path, json.dumps(settings, indent=1, sort_keys=True).encode())
-                return settings
+        def write() -> None:
+            self._make_folder(self._root)
+            self._call("pipe_file", path, json.dumps(settings, indent=1, sort_keys=True).encode())
 
-        refuse_others(self.url, self._patiently(saved_or_write, QUICK_S), settings)
+        self._patiently(write, QUICK_S)
 
     def steps(self) -> list[int]:
         """Steps of finished checkpoints, oldest first."""
@@ -86,21 +89,22 @@ class CheckpointStore:
         compared: set[str] = set()
         self._patiently(lambda: self._upload_missing(folder, step, compared))
 
-    def fetch(self, step: int, folder: Path) -> Path:
+    def fetch(self, step: int, folder: Path, task: StageTask | None = None) -> Path:
         """Copy a checkpoint of the store into a folder of checkpoints, where it appears once it is verified.
 
         Raises:
-            CorruptCheckpoint: what arrived is damaged; it is gone again.
+            CorruptCheckpoint: what arrived is damaged, or not the stage's own; it is gone again.
         """
         partial = folder / f"{PARTIAL}{step:08}"
         self._patiently(lambda: self._download(step, partial))
         try:
-            checkpoints.verify(partial)
+            trainer = checkpoints.verify(partial)
+            if task is not None:
+                checkpoints.refuse_other_runs(partial, trainer, task)
         except CorruptCheckpoint as error:
             shutil.rmtree(partial, ignore_errors=True)
-            remedy = (
-                error.remedy if isinstance(error, OtherVersion) else "It is not used; the one before it may be good."
-            )
+            unused = "It is not used; the one before it may be good."
+            remedy = error.remedy if isinstance(error, FOREIGN) else unused
             raise type(error)(f"{self.url}/{name_of(step)}", error.file, error.problem, remedy) from None
         shutil.rmtree(folder / name_of(step), ignore_errors=True)
         return partial.rename(folder / name_of(step))
@@ -131,6 +135,21 @@ class CheckpointStore:
             Names of the unfinished ones.
         """
         return self._patiently(lambda: self._delete_others(newest, best))
+
+    def _json_dict(self, path: str) -> dict[str, Any] | None:
+        """None where there is no such file, or nothing in it that could be used."""
+        try:
+            values = json.loads(self._call("cat_file", path))
+        except (FileNotFoundError, ValueError):
+            return None
+        return values if isinstance(values, dict) else None
+
+    def _checkpoints_settings(self) -> list[Settings]:
+        """What finished checkpoints say that they were made with, newest first."""
+        steps = [step for step, names in self._folders().items() if MANIFEST in names]
+        places = [f"{self._root}/{name_of(step)}/{TRAINER}" for step in sorted(steps, reverse=True)]
+        trainers = [trainer for place in places if (trainer := self._json_dict(place))]
+        return [trainer["settings"] for trainer in trainers if isinstance(trainer.get("settings"), dict)]
 
     def _upload_missing(self, folder: Path, step: int, compared: set[str]) -> None:
         target = f"{self._root}/{folder.name}"
@@ -264,12 +283,12 @@ def prepare(task: StageTask, tell: Tell) -> None:
     store = open_store(task)
     if store is None:
         return
-    local = checkpoints.newest_good(task.checkpoints)
+    local = checkpoints.newest_good(task.checkpoints, task)
     for problem in local.problems:
         tell(f"checkpoint set aside: {problem}", level="warning")
     try:
         store.begin(task.settings)
-        found = fetch_newer(task.checkpoints, store, local.folder)
+        found = fetch_newer(task.checkpoints, store, local.folder, task)
     except ServiceError as error:
         if local.folder is None:
             raise
@@ -281,21 +300,21 @@ def prepare(task: StageTask, tell: Tell) -> None:
         tell(f"fetched {found.folder.name} from {store.url}")
 
 
-def newest_good(folder: Path, store: CheckpointStore | None) -> Found:
+def newest_good(folder: Path, store: CheckpointStore | None, task: StageTask | None = None) -> Found:
     """The newest good checkpoint of the run's folder; where that has none, of the store.
 
     Raises:
         ServiceError: the folder has none, and the store does not answer.
-        OtherVersion: none is good, and at least one is of another version.
+        OtherVersion, OtherRun: none is good, and at least one is of another version, or not the task's own.
     """
-    local = checkpoints.newest_good(folder)
+    local = checkpoints.newest_good(folder, task)
     if local.folder is not None or store is None:
         return local
-    fetched = fetch_newer(folder, store, None)
+    fetched = fetch_newer(folder, store, None, task)
     return Found(fetched.folder, (*local.problems, *fetched.problems))
 
 
-def fetch_newer(folder: Path, store: CheckpointStore, local: Path | None) -> Found:
+def fetch_newer(folder: Path, store: CheckpointStore, local: Path | None, task: StageTask | None = None) -> Found:
     """Fetch the newest good checkpoint of the store, if it is newer than the local one; raises like ``newest_good``."""
     local_step = step_in(local.name) if local else None
     problems: list[CorruptCheckpoint] = []
@@ -303,9 +322,9 @@ def fetch_newer(folder: Path, store: CheckpointStore, local: Path | None) -> Fou
         if local_step is not None and step <= local_step:
             break
         try:
-            return Found(store.fetch(step, folder), tuple(map(str, problems)))
+            return Found(store.fetch(step, folder, task), tuple(map(str, problems)))
         except CorruptCheckpoint as error:
             problems.append(error)
-    if local is None and (foreign := [problem for problem in problems if isinstance(problem, OtherVersion)]):
+    if local is None and (foreign := [problem for problem in problems if isinstance(problem, FOREIGN)]):
         raise foreign[0]
     return Found(None, tuple(map(str, problems)))

@@ -23,8 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from protein2text.errors import CorruptCheckpoint, OtherVersion
+from protein2text.errors import CorruptCheckpoint, OtherRun, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
+from protein2text.train.settings import first_difference
+from protein2text.train.task import StageTask
 
 PARTS = ("weights", "exp_avg", "exp_avg_sq")
 TRAINER = "trainer.json"
@@ -33,6 +35,8 @@ FILES = (*(f"{part}.safetensors" for part in PARTS), TRAINER)
 """What a checkpoint holds beside its manifest."""
 PARTIAL, CORRUPT = ".partial-", "corrupt-"
 """What stands before the name of one that is being written, and of one that was set aside."""
+FOREIGN = (OtherVersion, OtherRun)
+"""What is wrong with a whole checkpoint that is somebody else's."""
 REMEDY = "Use the checkpoint before it, or copy this one again from where it was made."
 _STEP = re.compile(r"(\.partial-|corrupt-step-|step-)(\d{8,})")
 
@@ -61,7 +65,7 @@ def step_in(name: str, kind: str = "step-") -> int | None:
 
 def finished(checkpoints: Path) -> dict[int, Path]:
     """Finished checkpoints by step, oldest first; whether they are good is not looked at."""
-    steps = {step_in(folder.name): folder for folder in checkpoints.glob("step-*")}
+    steps = {step_in(folder.name): folder for folder in checkpoints.glob("step-*") if folder.is_dir()}
     return {step: steps[step] for step in sorted(step for step in steps if step is not None)}
 
 
@@ -109,27 +113,51 @@ def verify(folder: Path) -> dict[str, Any]:
     return trainer
 
 
-def newest_good(checkpoints: Path) -> Found:
-    """Verify checkpoints from the newest back until one is good; damaged ones are set aside under another name.
+def refuse_other_runs(folder: Path, trainer: Mapping[str, Any], task: StageTask) -> None:
+    """Compare what a verified checkpoint's ``trainer.json`` says with the stage that is to go on from it.
 
     Raises:
-        OtherVersion: none is good, and at least one is of another version: nothing is touched, nothing begins anew.
+        OtherRun: a setting that both have differs, or its step is beyond the stage's last one.
     """
-    bad: dict[Path, CorruptCheckpoint] = {}
+    remedy = "Move it away, or resume the run that wrote it."
+    saved = trainer.get("settings") or {}
+    if key := first_difference(saved, task.settings):
+        problem = f"is another run's: {key}={json.dumps(saved[key])}, this run has {json.dumps(task.settings[key])}"
+        raise OtherRun(str(folder), TRAINER, problem, remedy)
+    if trainer["step"] > task.num_steps:
+        problem = f"is another run's: step {trainer['step']}, this run ends at step {task.num_steps}"
+        raise OtherRun(str(folder), TRAINER, problem, remedy)
+
+
+def newest_good(checkpoints: Path, task: StageTask | None = None) -> Found:
+    """Verify checkpoints from the newest back until one is good; those that are not are set aside under another name.
+
+    Args:
+        checkpoints: the folder of checkpoints.
+        task: the stage whose own they must be; without it that is not looked at.
+
+    Raises:
+        OtherVersion, OtherRun: none is good, and at least one is of another version or run: nothing is touched, nothing
+            begins anew.
+    """
+    named = [path for path in checkpoints.glob("step-*") if step_in(path.name) is not None and not path.is_dir()]
+    bad = {path: CorruptCheckpoint(str(checkpoints), path.name, "is no folder", REMEDY) for path in named}
     good = None
     for folder in reversed(finished(checkpoints).values()):
         try:
-            verify(folder)
+            trainer = verify(folder)
+            if task is not None:
+                refuse_other_runs(folder, trainer, task)
         except CorruptCheckpoint as error:
             bad[folder] = error
         else:
             good = folder
             break
-    if good is None and (foreign := [problem for problem in bad.values() if isinstance(problem, OtherVersion)]):
+    if good is None and (foreign := [problem for problem in bad.values() if isinstance(problem, FOREIGN)]):
         raise foreign[0]
     for folder in bad:
         aside = folder.with_name(CORRUPT + folder.name)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
         folder.rename(aside)
     return Found(good, tuple(map(str, bad.values())))
 
@@ -176,8 +204,16 @@ def sweep(checkpoints: Path, newest: int, best: int = 0, *, spared: Collection[P
     old = [folder for folder, step in aside.items() if step is not None and keep and step < min(keep)]
     orphans = sorted([*old, *checkpoints.glob(f"{PARTIAL}*")])
     for folder in orphans:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return [folder.name for folder in orphans]
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder, or the file or link that bears a folder's name, if there is one."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def loss_in(trainer: str | bytes) -> float | None:

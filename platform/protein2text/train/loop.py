@@ -242,7 +242,7 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
     """
     choice: list[str | None] = [None]
     if events:
-        found = newest_good(task.checkpoints, open_store(task))
+        found = newest_good(task.checkpoints, open_store(task), task)
         for problem in found.problems:
             events.write(_event(task, message=f"checkpoint set aside: {problem}", level="warning"))
         where = f"from {found.folder.name}, the newest good checkpoint" if found.folder else "from the beginning"
@@ -276,7 +276,7 @@ def _checkpoint(
 
 def _save_model(task: StageTask) -> None:
     """Write the model folder from the last checkpoint, which holds whole weights whatever the ZeRO stage."""
-    last = checkpoints.newest_good(task.checkpoints).folder
+    last = checkpoints.newest_good(task.checkpoints, task).folder
     assert last is not None, "the last step wrote a checkpoint"
     state, trainer = checkpoints.load(last)
     assert trainer["step"] == task.num_steps, f"the last checkpoint is damaged; {last} would be an earlier model"

@@ -62,6 +62,11 @@ def refuse_others(run: str, saved: Settings, settings: Settings) -> None:
             raise ResumeMismatch(run, key, json.dumps(saved.get(key)), json.dumps(settings[key]))
 
 
+def first_difference(saved: Settings, settings: Settings) -> str | None:
+    """The first key that both have and that differs."""
+    return next((key for key in sorted(settings) if key in saved and saved[key] != settings[key]), None)
+
+
 def save_settings(folder: Path, settings: Settings) -> None:
     """Record what the stage is begun with."""
     folder.mkdir(parents=True, exist_ok=True)
