@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protein2text.config import RunConfig
-from protein2text.errors import MissingFile, ResourcesUnavailable, ResumeMismatch
+from protein2text.errors import CorruptCheckpoint, MissingFile, ResourcesUnavailable, ResumeMismatch
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import ScalingConfig
@@ -64,6 +64,15 @@ def test_a_run_goes_on_with_other_workers_micro_batches_and_checkpoint_intervals
     alignment = run_values["alignment"] | {"checkpoint_interval_steps": 7, "keep_checkpoints": 5} | smaller
     changed = RunConfig.parse(run_values | {"alignment": alignment, "scaling": {"num_workers": 5, "zero_stage": 1}})
     refuse_changes(config.folder / "alignment", stage_settings(changed, "alignment"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null"])
+def test_damaged_settings_say_what_to_do(run_config: RunConfig, text: str) -> None:
+    folder = run_config.folder / "alignment"
+    save_settings(folder, settings := stage_settings(run_config, "alignment"))
+    (folder / "settings.json").write_text(text)
+    with pytest.raises(CorruptCheckpoint, match=r"small/alignment: settings\.json: .*trainer\.json"):
+        refuse_changes(folder, settings)
 
 
 def test_instruction_tuning_without_alignment_says_what_to_run(run_config: RunConfig, tmp_path: Path) -> None:

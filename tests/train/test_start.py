@@ -1,6 +1,7 @@
 """Instruction tuning begins with the run's own alignment, a folder or a registered version, and says with which."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from typer.testing import CliRunner
 from protein2text import registry
 from protein2text.cli import app
 from protein2text.config import RunConfig
-from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
-from protein2text.models.checkpoints import MANIFEST, sha256_of
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
+from protein2text.models.checkpoints import MANIFEST, sha256_of, write_manifest
 from protein2text.train.run import train_stage
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import StageTask
@@ -68,6 +69,53 @@ def test_a_folder_is_begun_with_where_it_lies(aligned: StageTask, run_values: di
     assert resolve_start(config, "alignment") is None
     with pytest.raises(ResumeMismatch, match=r"second/instruction.* instruction\.start="):
         resolve_start(RunConfig.parse(run_values | {"name": "second"}), "instruction")
+
+
+def test_another_model_in_the_place_of_the_one_begun_with_is_refused(
+    aligned: StageTask, run_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Given by its folder, and the run's own alignment: whole models both times."""
+    own = RunConfig.parse(run_values | {"name": "second"})
+    for folder, config in (
+        (tmp_path / "copy", beginning_with(run_values, str(tmp_path / "copy"), name="third")),
+        (own.folder / "alignment" / "model", own),
+    ):
+        shutil.copytree(aligned.folder / "model", folder)
+        keep_start(config, "instruction", start := resolve_start(config, "instruction"))
+        assert resolve_start(config, "instruction") == start
+        (folder / "README.md").write_text("another model")
+        write_manifest(folder)
+        with pytest.raises(ResumeMismatch) as caught:
+            resolve_start(config, "instruction")
+        sums = (sha256_of(model / MANIFEST) for model in (aligned.folder / "model", folder))
+        for digest in sums:
+            assert f"instruction.start={folder} with manifest {digest}" in str(caught.value)
+
+
+def test_a_record_of_the_start_that_names_another_model_is_not_followed(
+    aligned: StageTask, run_values: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = aligned.folder / "model"
+    config = beginning_with(run_values, str(folder))
+    keep_start(config, "instruction", start := resolve_start(config, "instruction"))
+    record = config.folder / "instruction" / "start.json"
+    good = json.loads(record.read_text())
+    shutil.copytree(folder, tmp_path / "other")
+    record.write_text(json.dumps(good | {"folder": str(tmp_path / "other")}))
+    assert resolve_start(config, "instruction") == start
+    record.write_text(json.dumps(good | {"manifest_sha256": "00"}))
+    with pytest.raises(ResumeMismatch, match="with manifest 00, now"):
+        resolve_start(config, "instruction")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "{}"])
+def test_a_damaged_record_of_the_start_says_what_to_do(run_values: dict[str, Any], text: str) -> None:
+    config = RunConfig.parse(run_values)
+    record = config.folder / "instruction" / "start.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    with pytest.raises(CorruptCheckpoint, match=r"small/instruction: start\.json: .*\. Remove it: "):
+        resolve_start(config, "instruction")
 
 
 def test_a_model_of_another_shape_is_refused_with_the_key_that_differs(

@@ -9,7 +9,7 @@ from protein2text.data.records import load_card
 from protein2text.data.split_folder import load_split
 from protein2text.errors import ResumeMismatch
 from protein2text.train.stage_config import Stage
-from protein2text.train.start import Start
+from protein2text.train.start import Start, read_values
 
 SETTINGS = "settings.json"
 FREE_KEYS = (
@@ -49,10 +49,15 @@ def refuse_changes(folder: Path, settings: Settings) -> None:
 
     Raises:
         ResumeMismatch: naming the first key that differs.
+        CorruptCheckpoint: they cannot be read.
     """
     path = folder / SETTINGS
     if path.is_file():
-        refuse_others(f"{folder.parent.name}/{folder.name}", json.loads(path.read_text()), settings)
+        remedy = (
+            "Write into it what stands under `settings` in the newest checkpoint's trainer.json; "
+            "where there is no checkpoint yet, remove it."
+        )
+        refuse_others(f"{folder.parent.name}/{folder.name}", read_values(path, remedy), settings)
 
 
 def refuse_others(run: str, saved: Settings, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.config import RunConfig
-from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
 from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
 from protein2text.models.model_config import ModelConfig
 from protein2text.train.stage_config import Stage
@@ -36,16 +36,16 @@ def resolve_start(config: RunConfig, stage: Stage) -> Start | None:
 
     Raises:
         MissingFile: no such folder, version or alias; or the run's alignment has not been trained.
-        CorruptCheckpoint: it differs from its manifest.
+        CorruptCheckpoint: it differs from its manifest, or ``start.json`` cannot be read.
         ConfigError: it is of another shape than the run's model.
-        ResumeMismatch: the stage was begun from another.
+        ResumeMismatch: the stage was begun from another, or the folder holds another model than it did then.
     """
     if stage == "alignment":
         return None
     record = config.folder / stage / START
     asked = config.instruction.start or str(config.folder / "alignment" / "model")
     if record.is_file():
-        start = Start(**json.loads(record.read_text()))
+        start = _recorded(record)
         if start.asked != asked:
             raise ResumeMismatch(f"{config.name}/{stage}", f"{stage}.start", start.asked, asked)
     else:
@@ -55,8 +55,27 @@ def resolve_start(config: RunConfig, stage: Stage) -> Start | None:
         remedy = "Run the alignment stage first, or name another in instruction.start."
         raise MissingFile(start.folder, "the model that instruction tuning begins with", remedy)
     verify_manifest(folder)
+    if (found := sha256_of(folder / MANIFEST)) != start.manifest_sha256:
+        saved, current = (f"{folder} with manifest {digest}" for digest in (start.manifest_sha256, found))
+        raise ResumeMismatch(f"{config.name}/{stage}", f"{stage}.start", saved, current)
     _check_shape(config, folder)
     return start
+
+
+def read_values(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object that a small file of a stage's folder holds.
+
+    Raises:
+        CorruptCheckpoint: it holds none; ``remedy`` says what to do.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise CorruptCheckpoint(str(path.parent), path.name, f"cannot be read ({error})", remedy) from None
+    if not isinstance(values, dict):
+        problem = f"holds {type(values).__name__}, not an object of values by name"
+        raise CorruptCheckpoint(str(path.parent), path.name, problem, remedy)
+    return values
 
 
 def keep_start(config: RunConfig, stage: Stage, start: Start | None) -> Path | None:
@@ -75,8 +94,21 @@ def keep_start(config: RunConfig, stage: Stage, start: Start | None) -> Path | N
         start = replace(start, folder=str(kept))
         logger.info("%s: begins with %s, which is %s now", stage, start.asked, start.version)
     folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(asdict(start), indent=1))
+    partial = folder / f".{START}.partial"
+    partial.write_text(json.dumps(asdict(start), indent=1))
+    partial.replace(record)
     return Path(start.folder)
+
+
+def _recorded(record: Path) -> Start:
+    """What was begun with. Where that lies is not taken from the file, which could name another run's model."""
+    remedy = "Remove it: the start is looked up again, and must be the one that settings.json names."
+    values = read_values(record, remedy)
+    try:
+        start = Start(**values)
+    except TypeError as error:
+        raise CorruptCheckpoint(str(record.parent), record.name, f"cannot be read ({error})", remedy) from None
+    return replace(start, folder=str(record.parent / START_MODEL) if start.version else start.asked)
 
 
 def _resolve(config: RunConfig, asked: str) -> Start:
