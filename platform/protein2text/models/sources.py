@@ -19,6 +19,22 @@ def resolve_source(source: str, revision: str | None) -> Path:
     Raises:
         MissingWeights: nothing is there, with what to do.
     """
+    path = local_source(source)
+    if path is not None:
+        return path
+    if revision is None:
+        raise MissingWeights(
+            source, "a hub id without a revision", "Pin it: set `revision` to a commit of that repository."
+        )
+    return _from_hub(source, revision)
+
+
+def local_source(source: str) -> Path | None:
+    """Where a source lies on this machine; None for a hub id.
+
+    Raises:
+        MissingWeights: it is a preset or a local path, and nothing is there.
+    """
     if source.startswith("preset:"):
         path = PRESETS / source.removeprefix("preset:")
         if path.exists():
@@ -29,11 +45,7 @@ def resolve_source(source: str, revision: str | None) -> Path:
         return path.resolve()
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise MissingWeights(source, "no such file or folder", "Give a local path or a hub id of the form owner/name.")
-    if revision is None:
-        raise MissingWeights(
-            source, "a hub id without a revision", "Pin it: set `revision` to a commit of that repository."
-        )
-    return _from_hub(source, revision)
+    return None
 
 
 def _from_hub(source: str, revision: str) -> Path:

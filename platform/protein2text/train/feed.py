@@ -8,7 +8,7 @@ them in another order after a restart.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -68,7 +68,7 @@ def record_sizes(tokenized: ray.data.Dataset, max_length: int) -> tuple[tuple[Re
         ConfigError: no record at all.
         UnusableRecord: an id that stands for two records.
     """
-    columns = ["record_id", "num_tokens", "num_residues", "num_supervised"]
+    columns = [field.name for field in fields(RecordSize)]
     tables = ray.get(tokenized.select_columns(columns).to_arrow_refs())
     sizes = sorted(
         tuple(row[name] for name in columns) for table in tables if table.num_rows for row in table.to_pylist()

@@ -30,6 +30,8 @@ class RecordSize:
     num_residues: int
     num_supervised: int
     """Tokens that the loss is taken over."""
+    content: str = ""
+    """Sum of what is trained on; the order of work does not depend on it."""
 
     @property
     def cost(self) -> int:
@@ -118,8 +120,11 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the records and their sizes: two plans of equal settings and digest are equal."""
-        text = "\n".join(f"{record.record_id}\t{record.num_tokens}\t{record.num_residues}" for record in self.records)
+        """SHA-256 of records, sizes and contents: plans of equal settings and digest do the same work on the same."""
+        text = "\n".join(
+            f"{record.record_id}\t{record.num_tokens}\t{record.num_residues}\t{record.content}"
+            for record in self.records
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def step_records(self, step: int) -> list[int]:

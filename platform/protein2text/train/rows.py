@@ -3,6 +3,7 @@
 Plain functions on Arrow tables; ``feed`` runs the first in Ray Data and gives the others blocks of Ray's object store.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,9 +38,11 @@ TOKENIZED = pa.schema(
         ("num_tokens", pa.int64()),
         ("num_residues", pa.int64()),
         ("num_supervised", pa.int64()),
+        ("content", pa.string()),
     ]
 )
-"""A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included."""
+"""A record ready for packing; ``num_tokens`` counts decoder positions, the proteins' rows included, and ``content`` is
+a sum of ids, labels and sequences."""
 
 PLACE = ("step", "micro_batch", "counted", "num_micro_batches")
 """Columns of a planned row that say where it belongs; those of `StepSize` follow, equal in all rows of a step."""
@@ -97,7 +100,8 @@ def tokenize(records: pa.Table, job: TokenizeJob) -> pa.Table:
             )
         num_tokens = job.bridge.num_positions(len(example.ids), sequences)
         counts = (num_tokens, sum(map(len, sequences)), sum(label != IGNORED for label in example.labels))
-        values = (record["record_id"], example.ids, example.labels, sequences, *counts)
+        content = hashlib.blake2b(repr((example.ids, example.labels, sequences)).encode(), digest_size=16).hexdigest()
+        values = (record["record_id"], example.ids, example.labels, sequences, *counts, content)
         rows.append(dict(zip(TOKENIZED.names, values, strict=True)))
     return pa.Table.from_pylist(rows, schema=TOKENIZED)
 

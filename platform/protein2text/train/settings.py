@@ -8,6 +8,8 @@ from protein2text.config import RunConfig
 from protein2text.data.records import load_card
 from protein2text.data.split_folder import load_split
 from protein2text.errors import ResumeMismatch
+from protein2text.models.model_folder import PARTS
+from protein2text.train.base_sums import base_sum
 from protein2text.train.stage_config import Stage
 from protein2text.train.start import Start, read_values
 
@@ -23,14 +25,18 @@ Settings = dict[str, Any]
 
 
 def stage_settings(config: RunConfig, stage: Stage, start: Start | None = None) -> Settings:
-    """The model, the stage, the seed, the data by checksum and, for instruction tuning, the model it begins with.
+    """The model, its bases and the data by their sums, the stage, the seed, and what instruction tuning begins with.
 
     Raises:
         MissingFile: a corpus or split is not there.
+        MissingWeights: a local base is not there.
     """
+    model = config.model.model_dump(mode="json")
+    for part in PARTS:
+        model[part]["contents"] = base_sum(model[part]["source"])
     values: dict[str, Any] = {
         "seed": config.seed,
-        "model": config.model.model_dump(mode="json"),
+        "model": model,
         stage: config.stage(stage).model_dump(mode="json", exclude=set(FREE_KEYS)),
         "data": {
             "corpus": [load_card(folder)["checksum"] for folder in config.data.corpus],
