@@ -1,9 +1,9 @@
 """The base of every configuration class: immutable, typed, and unforgiving about unknown keys."""
 
 import difflib
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from protein2text.errors import ConfigError
 
@@ -23,6 +23,15 @@ class Config(BaseModel):
                     hint = f"did you mean {nearest[0]!r}?" if nearest else "this section takes no keys."
                     raise ValueError(f"unknown key {key!r}: {hint} Known keys: {', '.join(cls.model_fields)}")
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_values_are_no_numbers(cls, value: Any, about: ValidationInfo) -> Any:
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        field = cls.model_fields[about.field_name or ""]
+        if any(isinstance(part, bool) for part in parts) and not _takes_truth(field.annotation):
+            raise ValueError("a truth value (in YAML true, yes and on are); give a number, or put a word in quotes")
+        return value
 
     @classmethod
     def parse(cls, values: dict[str, Any], *, path: str = "configuration") -> Self:
@@ -44,3 +53,7 @@ class Config(BaseModel):
             if isinstance(first.get("input"), (str, int, float, bool, type(None))):
                 message = f"{message} (value: {first['input']!r})"
             raise ConfigError(path, key, message) from None
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or isinstance(annotation, bool) or any(map(_takes_truth, get_args(annotation)))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EsmModel, EsmTokenizer
 
-from protein2text.errors import MissingWeights
+from protein2text.errors import ConfigError, MissingWeights
 from protein2text.models.batches import pack_proteins
 from protein2text.models.encoder_weights import load_encoder, read_fair_esm, write_fair_esm
 from protein2text.models.model_config import EncoderConfig
@@ -79,7 +79,7 @@ def test_a_protein_has_the_same_states_alone_and_in_a_batch(random_esm: Path) ->
 
 def test_layers_above_the_selected_one_do_not_exist(random_esm: Path) -> None:
     assert len(load_encoder(EncoderConfig(source=str(random_esm), layer=1)).layers) == 1
-    with pytest.raises(ValueError, match="layers 1 to 3"):
+    with pytest.raises(ConfigError, match=r"model: encoder\.layer: 4 selects layer 4; this encoder has layers 1 to 3"):
         load_encoder(EncoderConfig(source=str(random_esm), layer=4))
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from protein2text.cli import app
 from protein2text.config import RunConfig, load_run
+from protein2text.errors import ConfigError, MissingWeights
 from protein2text.train.launch import launch
 from protein2text.train.resolve import accumulation, resolved
 
@@ -45,6 +46,25 @@ def test_the_command_prints_it(run_values: dict[str, Any], tmp_path: Path) -> No
     assert json.loads(answer.stdout) == json.loads(json.dumps(resolved(config)))
     as_yaml = CliRunner().invoke(app, ["train", str(tmp_path / "run.yaml"), "--resolve"], catch_exceptions=False)
     assert yaml.safe_load(as_yaml.stdout) == json.loads(answer.stdout)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "named"),
+    [
+        ("encoder", {"layer": 99}, r"model: encoder\.layer: 99 selects layer 99; this encoder has layers 1 to 4"),
+        ("encoder", {"source": "preset:tiny/llama"}, r"'preset:tiny/llama': its config\.json is that of 'llama', not"),
+        ("decoder", {"source": "preset:tiny/esm2"}, r"'preset:tiny/esm2': its config\.json is that of 'esm', which"),
+        ("encoder", {"source": "{here}"}, r"its config\.json is no ESM-2's \(JSONDecodeError"),
+        ("decoder", {"source": "{here}"}, r"its config\.json cannot be read \("),
+    ],
+)
+def test_a_base_that_cannot_be_its_part_is_named(
+    tmp_path: Path, part: str, changes: dict[str, Any], named: str
+) -> None:
+    (tmp_path / "config.json").write_text("{")
+    given = {key: str(tmp_path) if value == "{here}" else value for key, value in changes.items()}
+    with pytest.raises((ConfigError, MissingWeights), match=named):
+        resolved(load_run("tiny", {"model": {part: given}}))
 
 
 def test_the_global_batch_is_dealt_to_any_number_of_workers() -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from protein2text.errors import ConfigError
 from protein2text.models.attention import packed_attention
 from protein2text.models.batches import ProteinBatch
 from protein2text.models.reference_arithmetic import encoder_layer
@@ -39,13 +40,12 @@ class EncoderShape:
         """Index from 0 (embeddings) to ``num_layers``, negative ones counted from the end.
 
         Raises:
-            ValueError: outside that range.
+            ConfigError: outside that range.
         """
         index = layer + self.num_layers + 1 if layer < 0 else layer
         if not 1 <= index <= self.num_layers:
-            raise ValueError(
-                f"encoder.layer={layer} selects layer {index}; this encoder has layers 1 to {self.num_layers}"
-            )
+            message = f"{layer} selects layer {index}; this encoder has layers 1 to {self.num_layers}"
+            raise ConfigError("model", "encoder.layer", message)
         return index
 
 

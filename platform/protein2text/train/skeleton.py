@@ -11,7 +11,13 @@ from typing import Any
 import torch
 from peft import inject_adapter_in_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PretrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PretrainedConfig,
+)
 
 from protein2text.errors import MissingWeights
 from protein2text.models.attention import PACKED
@@ -78,7 +84,8 @@ def skeleton(config: ModelConfig, stage: Stage, *, num_layers: int | None = None
         num_layers: of the decoder, if not all.
 
     Raises:
-        MissingWeights: a base whose sizes cannot be found.
+        MissingWeights: a base whose sizes cannot be found, or of an architecture that is not its part's.
+        ConfigError: a layer that the encoder does not have.
     """
     encoder = _encoder(config.encoder)
     shape = _decoder_shape(config.decoder)
@@ -112,28 +119,36 @@ def _encoder(config: EncoderConfig) -> Any:
 
 
 def _encoder_shape(config: EncoderConfig) -> EncoderShape | None:
-    folder = _local(config.source)
-    if (folder / "config.json").is_file():
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return EncoderShape(
-            raw["hidden_size"], raw["num_hidden_layers"], raw["num_attention_heads"], raw["intermediate_size"]
-        )
-    size = size_of(config)
-    return EncoderShape(size.width, size.num_layers, size.num_heads, 4 * size.width) if size else None
+    path = _local(config.source) / "config.json"
+    if not path.is_file():
+        size = size_of(config)
+        return EncoderShape(size.width, size.num_layers, size.num_heads, 4 * size.width) if size else None
+    remedy = "Give an ESM-2, or name its family in encoder.family."
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["model_type"] == "esm":
+            names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+            return EncoderShape(*(raw[name] for name in names))
+    except (ValueError, KeyError, TypeError) as error:
+        raise MissingWeights(config.source, f"its config.json is no ESM-2's ({error!r})", remedy) from None
+    raise MissingWeights(config.source, f"its config.json is that of {raw['model_type']!r}, not of ESM-2", remedy)
 
 
 def _decoder_shape(config: DecoderConfig) -> PretrainedConfig:
     folder = _local(config.source)
-    if (folder / "config.json").is_file():
-        shape: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
-        return shape
-    if config.source in DECODERS:
+    here = (folder / "config.json").is_file()
+    if not here and config.source in DECODERS:
         return LlamaConfig(**DECODERS[config.source])
     try:
-        shape = AutoConfig.from_pretrained(config.source, revision=config.revision)
+        shape: PretrainedConfig = AutoConfig.from_pretrained(
+            folder if here else config.source, revision=None if here else config.revision, local_files_only=here
+        )
     except (OSError, ValueError) as error:
         remedy = "Give a local folder, or a hub id that can be reached."
         raise MissingWeights(config.source, f"its config.json cannot be read ({error})", remedy) from None
+    if type(shape) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        problem = f"its config.json is that of {shape.model_type!r}, which writes no text"
+        raise MissingWeights(config.source, problem, "Give a causal language model.")
     return shape
 
 
