@@ -22,11 +22,16 @@ from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, Example
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.proteins import Protein
-from protein2text.train.events import read_events, read_steps
+from protein2text.train.events import parsed, read_events, read_steps
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask, ValidationRecord
+from protein2text.train.validation import remembered
 from protein2text.train.validation_records import validation_records
 
+WHOLE = {
+    "loss": 2.0, "loss_shuffled": 2.5, "loss_swapped": 3.0, "error_shuffled": 0.1, "error_swapped": None,
+    "num_records": 9, "num_proteins": 1,
+}  # fmt: skip
 ACIDIC, AROMATIC = ("DENQ", "Binds iron and sulfur."), ("FWYL", "Carries copper across a membrane.")
 NUM_PROTEINS, NUM_VALIDATION, NUM_TEST = 40, 12, 4
 
@@ -226,3 +231,22 @@ def test_a_model_that_reads_is_told_from_one_that_cannot(
     else:
         assert difference < 2 * newest["error_swapped"]
         assert "the model is not reading the protein: after 60 of 60 steps" in said[-1]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"loss": 1.0},
+        {name: value for name, value in WHOLE.items() if name != "num_proteins"},
+        WHOLE | {"loss_swapped": None},
+        WHOLE | {"perplexity": 7.0},
+    ],
+)
+def test_validations_that_lack_a_number_are_passed_over(numbers: dict[str, Any]) -> None:
+    def told(step: int, numbers: dict[str, Any]) -> dict[str, Any]:
+        return {"stage": "alignment", "step": step, "validation": numbers}
+
+    lines = [told(4, WHOLE), told(8, WHOLE), told(8, numbers), told(12, WHOLE), told(16, numbers)]
+    found = remembered(parsed(json.dumps(line).encode() for line in lines), last_step=8)
+    assert [validation.step for validation in found] == [4, 8]
+    assert found[-1].loss == 2.0

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -113,6 +114,19 @@ class Validator:
 
 
 def remembered(events: Iterable[Event], last_step: int) -> list[Validation]:
-    """Results that a stage's events tell of, up to a step and in order; the later line counts where two tell of one."""
-    found = {event["step"]: event["validation"] for event in events if "validation" in event}
-    return [Validation(step, **found[step]) for step in sorted(found) if step <= last_step]
+    """Results that a stage's events tell of, up to a step and in order; the later line counts where two tell of one.
+
+    Those that lack a number are passed over: another version wrote them, or somebody else.
+    """
+    whole = {event["step"]: event["validation"] for event in events if _is_whole(event.get("validation"))}
+    return [Validation(step, **whole[step]) for step in sorted(whole) if step <= last_step]
+
+
+def _is_whole(numbers: Any) -> bool:
+    """Whether it has all numbers of a `Validation` and no others; only the standard errors may be unknown."""
+    names = {field.name for field in fields(Validation)} - {"step"}
+    return (
+        isinstance(numbers, dict)
+        and numbers.keys() == names
+        and all(value is not None or name.startswith("error_") for name, value in numbers.items())
+    )
