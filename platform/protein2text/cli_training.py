@@ -52,6 +52,8 @@ class TrainingView:
                 self._validation = event
             if "checkpoint" in event:
                 self._checkpoint = event
+            if "resumed_from" in event:
+                self._checkpoint = {"checkpoint": event["resumed_from"], "time": event["written"]}
             if "message" in event:
                 self._decisions.append(event)
                 self._num_starts += "num_workers" in event

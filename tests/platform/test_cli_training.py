@@ -44,6 +44,14 @@ def test_a_terminal_shows_progress_loss_speed_checkpoint_restarts_and_decisions(
         assert part in text, part
 
 
+def test_a_run_that_goes_on_shows_the_checkpoint_it_began_with() -> None:
+    view = TrainingView("alignment")
+    began = {"message": "training from step-00000020", "num_workers": 2, "resumed_from": "step-00000020"}
+    view.take({"stage": "alignment", "time": time.time(), "written": time.time() - 3661, **began})
+    assert "step-00000020 is 1:01:01 old · 0 restarts" in shown(view)
+    assert "no checkpoint yet" not in shown(view)
+
+
 def test_utilization_that_nobody_measured_is_called_so() -> None:
     view = TrainingView("alignment")
     view.take(step_event(1))

@@ -21,7 +21,8 @@ OnEvent = Callable[[Event], None]
 
 loss        a step: ``step``, ``num_steps``, and numbers over all workers, see `metrics_of`
 validation  losses of held-out records after ``step``
-message     a decision with its reason
+message     a decision with its reason; where workers begin, ``num_workers`` and, if they go on from a checkpoint, its
+            name ``resumed_from`` and the time when it was ``written``
 lineage     what a driver began with: data, weights, code
 checkpoint  name of one that lies whole on disk since ``time``, and ``write_s``, the seconds of writing it meanwhile
 """

@@ -17,6 +17,7 @@ from protein2text.data.leak_guard import trained_records
 from protein2text.data.records import corpus_licences
 from protein2text.data.split_folder import load_split
 from protein2text.data.trained_on import write_trained_on
+from protein2text.models.checkpoints import MANIFEST
 from protein2text.models.encoders import reading_of
 from protein2text.models.feature_cache import FeatureCache, open_cache
 from protein2text.models.fused_loss import use_liger
@@ -246,7 +247,10 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
         for problem in found.problems:
             events.write(_event(task, message=f"checkpoint set aside: {problem}", level="warning"))
         where = f"from {found.folder.name}, the newest good checkpoint" if found.folder else "from the beginning"
-        events.write(_event(task, message=f"training {where}", num_workers=dist.get_world_size()))
+        place: Event = {"num_workers": dist.get_world_size()}
+        if found.folder:
+            place |= {"resumed_from": found.folder.name, "written": (found.folder / MANIFEST).stat().st_mtime}
+        events.write(_event(task, message=f"training {where}", **place))
         choice = [str(found.folder) if found.folder else None]
     dist.broadcast_object_list(choice, src=0, device=device)
     if choice[0] is None:
