@@ -9,11 +9,11 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import yaml
@@ -88,9 +88,17 @@ class RunLog:
         for key, value in values.items():
             client.log_metric(self.run_id, key, value, step=step)
 
-    def end(self, *, failed: bool = False) -> None:
+    def go_on(self) -> None:
+        """Say that it runs again.
+
+        Raises:
+            MlflowException: the database or server does not know it.
+        """
+        connect(self.tracking_uri).update_run(self.run_id, status="RUNNING")
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
         """Close the run."""
-        connect(self.tracking_uri).set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
+        connect(self.tracking_uri).set_terminated(self.run_id, status)
 
 
 def start_run(
@@ -100,6 +108,7 @@ def start_run(
     *,
     config: Mapping[str, Any],
     data_checksum: Mapping[str, str],
+    note: Callable[[str], None] = lambda run_id: None,
 ) -> RunLog:
     """Begin a run: parameters, the whole resolved configuration as config.yaml, and the data's checksums.
 
@@ -109,9 +118,11 @@ def start_run(
         name: of the run.
         config: resolved configuration; its leaves become parameters by dotted key.
         data_checksum: SHA-256 by corpus folder.
+        note: told the run's id before the rest is logged, which takes seconds, in which a process may be killed.
     """
     client = connect(tracking_uri)
     run_id = str(client.create_run(open_experiment(client, experiment), run_name=name).info.run_id)
+    note(run_id)
     for key, value in _leaves(config):
         client.log_param(run_id, key, str(value)[:6000])
     client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")

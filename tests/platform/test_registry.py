@@ -205,7 +205,7 @@ def test_a_run_keeps_parameters_configuration_data_and_steps(tracking_uri: str) 
     artifacts = Path(run.info.artifact_uri)
     assert artifacts.is_relative_to(Path(tracking_uri.removeprefix("sqlite:///")).parent)
     assert load_yaml(artifacts / "config.yaml") == config
-    log.end(failed=True)
+    log.end("FAILED")
     assert client.get_run(log.run_id).info.status == "FAILED"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,14 @@ def test_both_stages_run_from_corpus_to_model(
     store = Path(run_values["output"]).parent / "store"
     changes = {"scaling": run_values["scaling"] | {"max_restarts": 1}, "checkpoint_store": {"url": str(store)}}
     config = RunConfig.parse(values | changes)
-    killer = Killer([18])
+    killer, interrupt = Killer([18]), signal.getsignal(signal.SIGINT)
     alignment = train_stage(config, "alignment", on_event=killer)
     instruction = train_stage(config, "instruction")
 
     assert alignment.steps == 40  # floor(20 records x 10 epochs / 5)
     assert instruction.steps == 9  # floor(24 x 2 / 5)
     assert killer.num_kills == 1
+    assert signal.getsignal(signal.SIGINT) is interrupt, "Ray's handler is gone"
     assert_only_unwritten_steps_again(config.folder / "alignment" / "events.jsonl", 4)
     calm: StageTask = train_on(two_workers, RunConfig.parse(values | {"name": "without-ray"}))
     assert losses(config.folder / "alignment") == losses(calm.folder)
@@ -152,6 +154,8 @@ def test_a_run_that_ends_early_leaves_its_page(run_values: dict[str, Any]) -> No
     done = len(losses(config.folder / "alignment"))
     assert f"not finished: {done} of 12 steps done" in page
     assert "stopped: WorkerGroupError" in page
+    run_id = json.loads((config.folder / "alignment" / "mlflow.json").read_text())["run_id"]
+    assert registry.connect(config.tracking.uri).get_run(run_id).info.status == "FAILED"
 
 
 @pytest.mark.slow

@@ -4,15 +4,15 @@ import json
 import logging
 import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import ray.data
 import ray.train
-from mlflow.exceptions import MlflowException
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from protein2text import registry
@@ -42,16 +42,16 @@ from protein2text.train.page import write_run_page
 from protein2text.train.plan import Plan
 from protein2text.train.run_lock import DRIVER, hold
 from protein2text.train.schedule import num_warmup_steps
-from protein2text.train.settings import Settings, refuse_changes, save_settings, stage_settings
+from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import Stage
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import FEATURES, GAVE_UP, StageTask, run_worker
+from protein2text.train.tracking import RESULT, tracked
 from protein2text.train.validation_records import validation_records
 
 logger = logging.getLogger(__name__)
 
 STEPS_OF_FINAL_LOSS = 20
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         feed = _feed(config, stage)
         plan = feed.plan
         sentences = check_memory(config, stage, plan)
-        settings["data.records"] = plan.digest
+        settings |= {"data.records": plan.digest, "num_steps": plan.num_steps}
         refuse_changes(folder, settings)
         save_settings(folder, settings)
         version = start.version if start else None
@@ -107,21 +107,27 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
             config, stage, plan.num_steps, settings, leaks, keep_start(config, stage, start), version, validation
         )
         restore_events(task)
-        run_log = _mlflow_run(config, stage, folder, settings)
-        client = registry.connect(config.tracking.uri)
-        tell = teller(EventWriter(task.events), stage)
-        with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task, tell):
-            _tell_beginning(task, run_log)
-            tell(told)
-            if leaks:
-                client.set_tag(run_log.run_id, "leak", "; ".join(leaks)[:5000])
-            for sentence in sentences:
-                tell(sentence)
-            for leak in leaks:
-                tell(f"trained with a leak: {leak}", level="warning")
-            prepare(task, tell)
-            fit(task, feed)
-    return _finish(task, run_log)
+        with tracked(config, stage, folder, settings) as run_log:
+            _follow_fit(task, feed, run_log, [told, *sentences], on_event)
+            return _finish(task, run_log)
+
+
+def _follow_fit(
+    task: StageTask, feed: Feed, run_log: registry.RunLog, decisions: Sequence[str], on_event: OnEvent | None
+) -> None:
+    """Run the workers, and tell events, caller, log and MLflow of what was decided and is done."""
+    client = registry.connect(run_log.tracking_uri)
+    tell = teller(EventWriter(task.events), task.stage)
+    with EventFollower(task.events, client=client, run_id=run_log.run_id, on_event=on_event), _told(task, tell):
+        _tell_beginning(task, run_log)
+        if task.leaks:
+            client.set_tag(run_log.run_id, "leak", "; ".join(task.leaks)[:5000])
+        for sentence in decisions:
+            tell(sentence)
+        for leak in task.leaks:
+            tell(f"trained with a leak: {leak}", level="warning")
+        prepare(task, tell)
+        fit(task, feed)
 
 
 @contextmanager
@@ -150,11 +156,16 @@ def _write_page(folder: Path) -> list[Path]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C as Python tells it: Ray Train handles the signal itself and ends in ``SystemExit``, as a crash would."""
+    """Ctrl-C as Python tells it: Ray Train handles the signal itself, leaves its handler in place when it is done, and
+    ends in ``SystemExit``, as a crash would."""
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
         raise KeyboardInterrupt from error
+    finally:
+        if handler and threading.current_thread() is threading.main_thread():  # no other may
+            signal.signal(signal.SIGINT, handler)
 
 
 def _tell_beginning(task: StageTask, run_log: registry.RunLog) -> None:
@@ -297,24 +308,3 @@ def _finished(folder: Path) -> StageResult | None:
         logger.warning("the finished model is damaged and is made again from the last checkpoint: %s", error)
         return None
     return StageResult(**json.loads((folder / RESULT).read_text()))
-
-
-def _mlflow_run(config: RunConfig, stage: Stage, folder: Path, settings: Settings) -> registry.RunLog:
-    """The stage's run in MLflow: the one it was begun with, or a new one."""
-    path = folder / "mlflow.json"
-    tracking = config.tracking
-    if path.is_file():
-        run_log = registry.RunLog(tracking.uri, json.loads(path.read_text())["run_id"])
-        try:
-            registry.connect(tracking.uri).get_run(run_log.run_id)
-        except MlflowException:
-            logger.warning("MLflow at %s knows nothing of run %s; a new one is begun", tracking.uri, run_log.run_id)
-        else:
-            return run_log
-    checksums = dict(zip(config.data.corpus, settings["data.corpus"], strict=True))
-    name = f"{config.name}/{stage}"
-    run_log = registry.start_run(
-        tracking.uri, tracking.experiment, name, config=public_config(config), data_checksum=checksums
-    )
-    path.write_text(json.dumps({"run_id": run_log.run_id, "begun": time.time()}))
-    return run_log
