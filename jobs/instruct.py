@@ -10,6 +10,7 @@ import argparse
 import _bootstrap
 from protein2text.config import load_run
 from protein2text.resources import most
+from protein2text.train.before_start import refuse_early
 from protein2text.train.run import train_stage
 
 
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--allow-leak", action="store_true", help="train in spite of a leak into a test set")
     arguments = parser.parse_args()
     config = load_run(arguments.run, {"data": {"allow_leak": True}} if arguments.allow_leak else None)
+    refuse_early(config, ("instruction",))
     scaling = config.scaling
     with _bootstrap.cluster(most(scaling) * scaling.cpus_per_worker):
         _bootstrap.print_result(train_stage(config, "instruction"))

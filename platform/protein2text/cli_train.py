@@ -67,9 +67,13 @@ def train(
 
 
 def _train(config: "RunConfig", stages: "Sequence[Stage]", as_json: bool) -> None:
+    from protein2text.cli_display import quiet_libraries
     from protein2text.cli_training import training_at_work
+    from protein2text.train.before_start import refuse_early
     from protein2text.train.run import train_stage
 
+    with quiet_libraries():
+        refuse_early(config, stages)
     results = {}
     for name in stages:
         with training_at_work(name, stderr()) as (row, on_event):

@@ -61,6 +61,35 @@ def test_a_registered_alignment_is_begun_with_and_named_wherever_the_run_is(
     assert train_stage(config, "instruction") == result, "what was resolved once is not looked up again"
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"instruction": {"start": "models:/tiny@nobody"}}, "models:/tiny@nobody"),
+        ({"instruction": {"start": "/nowhere/model"}}, "/nowhere/model does not exist"),
+        ({"model": {"encoder": {"layer": 9}}}, "encoder.layer: 9 selects layer 9"),
+        ({"checkpoint_store": {"url": "nowhere://bucket"}}, "checkpoint_store.url"),
+    ],
+)
+def test_what_the_second_stage_lacks_is_told_before_the_first_is_trained(
+    run_config: RunConfig, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    run_config.save(tmp_path / "run.yaml")
+    values = {"extends": str(tmp_path / "run.yaml"), **changes}
+    (tmp_path / "changed.yaml").write_text(json.dumps(values))
+    for command in (["train"], ["train", "--dry-run"]):
+        result = CliRunner().invoke(app, [*command, str(tmp_path / "changed.yaml")])
+        assert result.exit_code == 2, result.output
+        assert named in result.stderr
+        assert not (run_config.folder / "alignment").exists()
+
+
+def test_registering_what_is_not_trained_yet_says_what_to_run(run_config: RunConfig, tmp_path: Path) -> None:
+    run_config.save(tmp_path / "run.yaml")
+    result = CliRunner().invoke(app, ["register", str(tmp_path / "run.yaml"), "--stage", "alignment"])
+    assert result.exit_code == 2
+    assert "Train the stage to its end: `protein2text train RUN --stage alignment`" in result.stderr
+
+
 def test_a_folder_is_begun_with_where_it_lies(aligned: StageTask, run_values: dict[str, Any]) -> None:
     folder = aligned.folder / "model"
     config = beginning_with(run_values, str(folder))

@@ -18,6 +18,7 @@ from protein2text.errors import LeakError
 from protein2text.models.sources import resolve_source
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train import run
+from protein2text.train.before_start import refuse_early
 from protein2text.train.events import OnEvent, read_steps
 from protein2text.train.feed import feed_of, tokenized_records
 from protein2text.train.memory_check import check_memory, device_bytes, expected_memory
@@ -111,10 +112,12 @@ def dry_run(config: RunConfig, stages: Sequence[Stage], on_event: OnEvent | None
     Raises:
         MissingFile: a corpus, split, test set or the model to begin with is not there.
         MissingWeights: a base is not there.
+        ResumeMismatch, ConfigError, CorruptCheckpoint: what ``refuse_early`` raises.
         ResourcesUnavailable: the cluster can never hold the workers, or a worker's device its weights.
         DeviceOutOfMemory: the longest step does not fit.
     """
     bases = {part: _found(getattr(config.model, part)) for part in ("encoder", "decoder")}
+    refuse_early(config, stages)
     leak_check, problems = _leak_check(config)
     done: list[StageRehearsal] = []
     with scratch_run(config) as scratch, ray_session(config.scaling):

@@ -1,0 +1,33 @@
+"""What can be refused of a run within seconds, before Ray is started and before its first stage is paid for."""
+
+from collections.abc import Sequence
+
+from protein2text.config import RunConfig
+from protein2text.data.records import record_shards
+from protein2text.train.checkpoint_store import CheckpointStore
+from protein2text.train.settings import refuse_changes, stage_settings
+from protein2text.train.skeleton import skeleton
+from protein2text.train.stage_config import Stage
+from protein2text.train.start import resolve_start
+
+
+def refuse_early(config: RunConfig, stages: Sequence[Stage]) -> None:
+    """Look up all that some stages are made from, in the order in which they are trained.
+
+    Raises:
+        MissingFile: a corpus or split, or what instruction tuning begins with, is not there.
+        MissingWeights: a base is not there, or of an architecture that is not its part's.
+        CorruptCheckpoint: a corpus lacks a shard, or the model to begin with is damaged.
+        ConfigError: a layer that the encoder does not have, another shape than that of the model to begin with, or a
+            checkpoint store of an unknown kind.
+        ResumeMismatch: the run's name was used with other settings.
+    """
+    for corpus in config.data.corpus:
+        record_shards(corpus)
+    for stage in stages:
+        made_first = stage == "instruction" and "alignment" in stages and not config.instruction.start
+        start = None if made_first else resolve_start(config, stage)
+        refuse_changes(config.folder / stage, stage_settings(config, stage, start))
+        skeleton(config.model, stage, num_layers=1)
+        if config.checkpoint_store.url:
+            CheckpointStore(config.checkpoint_store, config.name, stage)
