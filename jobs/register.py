@@ -11,6 +11,7 @@ import json
 import _bootstrap  # noqa: F401  it puts the source folders on the path
 from protein2text.config import STAGES, load_run
 from protein2text.registry import DEFAULT_ALIASES, register
+from protein2text.train.tracking import run_id_of_model
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def main() -> None:
         name=config.tracking.model_name,
         alias=alias,
         tracking_uri=config.tracking.uri,
+        run_id=None if arguments.model else run_id_of_model(config.folder / stage),
         report_json=report if report.is_file() and stage == "instruction" else None,
         experiment=config.tracking.experiment,
     )

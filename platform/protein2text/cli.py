@@ -3,7 +3,6 @@
 Every command imports what it needs when it runs, so that ``--help`` answers at once.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -212,17 +211,17 @@ def register(
     config = load_run(run_file)
     from protein2text.registry import DEFAULT_ALIASES
     from protein2text.registry import register as add_version
+    from protein2text.train.tracking import run_id_of_model
 
     own = model is None
     alias = alias or DEFAULT_ALIASES[stage]
     report = config.folder / "evaluation" / "report.json"
-    trained = config.folder / stage / "result.json"
     version = add_version(
         model or config.folder / stage / "model",
         name=config.tracking.model_name,
         alias=alias,
         tracking_uri=config.tracking.uri,
-        run_id=json.loads(trained.read_text())["mlflow_run_id"] if trained.is_file() and own else None,
+        run_id=run_id_of_model(config.folder / stage) if own else None,
         report_json=report if report.is_file() and own and stage == "instruction" else None,
     )
     print_result({"name": config.tracking.model_name, "version": version, "alias": alias}, as_json)

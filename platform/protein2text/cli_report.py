@@ -25,9 +25,15 @@ def report(
     from protein2text.errors import MissingFile
     from protein2text.train.page import EVENTS, write_run_page
 
-    stages = [stage for stage in STAGES if (run / stage / EVENTS).is_file()]
+    def trained(folder: Path) -> list[str]:
+        return [stage for stage in STAGES if (folder / stage / EVENTS).is_file()]
+
+    stages = trained(run)
     if not stages:
-        raise MissingFile(str(run), "a run that was trained", "Name the folder OUTPUT/NAME of a run.")
+        runs = sorted(folder for folder in [run.absolute().parent, *run.glob("*/")] if trained(folder))
+        others = f": {', '.join(map(str, runs[:5]))}{', …' if runs[5:] else ''}" if runs else ""
+        path = f"A stage's {EVENTS} in {run}" if run.is_dir() else str(run)
+        raise MissingFile(path, "a run that was trained", f"Name the folder OUTPUT/NAME of a run{others}.")
     print_result({stage: str(write_run_page(run.absolute() / stage)) for stage in stages}, as_json)
 
 

@@ -235,4 +235,21 @@ def test_a_submitted_job_is_known_by_the_name_that_ray_gave_it(monkeypatch: pyte
 def test_a_folder_without_events_is_no_stage(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="the events of a stage"):
         write_run_page(tmp_path)
-    assert CliRunner().invoke(app, ["report", str(tmp_path)]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("runs", ["A stage's events.jsonl in", "Name the folder OUTPUT/NAME of a run:", "runs/one", "runs/two"]),
+        ("runs/one/alignment", ["of a run:", "runs/one."]),
+        ("runs/one/alignment/checkpoints", ["Name the folder OUTPUT/NAME of a run."]),
+        ("nowhere", ["nowhere does not exist", "OUTPUT/NAME of a run."]),
+    ],
+)
+def test_what_is_no_run_is_told_with_the_runs_beside_it(tmp_path: Path, place: str, named: list[str]) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name / "alignment" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "runs" / name / "alignment" / "events.jsonl").write_text("")
+    result = CliRunner().invoke(app, ["report", str(tmp_path / place)])
+    assert result.exit_code == 2
+    assert all(part in result.stderr for part in named), result.stderr
