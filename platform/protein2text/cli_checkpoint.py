@@ -27,8 +27,9 @@ def checkpoint_verify(
     """Read checkpoints and models byte by byte, and say which are good. Exit 1 when one is damaged.
 
     A checkpoint is good when every file has the SHA-256 of its manifest, none is missing or too many, weights and both
-    of Adam's moments hold the same names and shapes, every value is finite, and the folder's name is its step. A model
-    is good when its files are those of its manifest and its values are finite.
+    of Adam's moments hold the same names and shapes, every value is finite, the folder's name is its step, and the
+    stage that it lies in has its settings and that many steps. A model is good when its files are those of its manifest
+    and its values are finite.
 
     Nothing is changed. Training verifies by itself when it goes on: it sets a damaged checkpoint aside as
     `corrupt-step-…`, says so, and uses the one before it. A copy from the store (`checkpoint_store.url`) can be put

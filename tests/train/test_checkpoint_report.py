@@ -110,6 +110,23 @@ def test_another_version_is_no_damage_but_nothing_to_use(run: Path) -> None:
     assert "Resume with the program that wrote it" in lines[0][-1]
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"seed": 3, "num_steps": 20}, "this run ends at step 20"),
+        ({"seed": 4, "num_steps": 30}, "seed=3, this run has 4"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_the_runs_own_is_told(run: Path, settings: dict[str, int], problem: str) -> None:
+    state = {part: {"a": torch.ones(5)} for part in checkpoints.PARTS}
+    folder = checkpoints.save(run / "alignment" / "checkpoints", 21, state, {"settings": {"seed": 3}})
+    assert verify(folder)[0] == 0, "nothing tells whose it is"
+    (run / "alignment" / "settings.json").write_text(json.dumps(settings))
+    code, lines = verify(folder)
+    assert (code, lines[0][:2]) == (1, ["other run", "step 21"])
+    assert f"trainer.json: is another run's: {'step 21, ' if 'ends' in problem else ''}{problem}" in lines[0][-1]
+
+
 def test_a_model_is_verified_with_its_values(run: Path) -> None:
     write_model(run / "instruction" / "model", float("nan"))
     code, lines = verify(run / "instruction" / "model")

@@ -1,18 +1,30 @@
 """What state checkpoints and models are in: those of a run, a stage, or a single one. Nothing is changed."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from protein2text.errors import CorruptCheckpoint, MissingFile, OtherVersion
+from protein2text.errors import CorruptCheckpoint, MissingFile, OtherRun, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest
-from protein2text.train.checkpoints import CORRUPT, FILES, PARTIAL, finite_shapes, step_in, verify
+from protein2text.train.checkpoints import (
+    CORRUPT,
+    FILES,
+    PARTIAL,
+    finite_shapes,
+    refuse_other_runs,
+    step_in,
+    verify,
+)
+from protein2text.train.settings import SETTINGS, Settings
 
 INNER_FOLDERS = ("alignment", "instruction", "checkpoints", "model")
 """Where a run keeps what can be verified."""
 MODEL_FILES = ("bridge.safetensors", "bases.json", MANIFEST)
-State = Literal["ok", "damaged", "other version", "set aside", "unfinished"]
+State = Literal["ok", "damaged", "other version", "other run", "set aside", "unfinished"]
+
+_STATES: dict[type[CorruptCheckpoint], State] = {OtherVersion: "other version", OtherRun: "other run"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,15 @@ def _step(folder: Path) -> int | None:
     return next((step for step in steps if step is not None), None)
 
 
+def _settings_above(checkpoint: Path) -> Settings:
+    """Those that the checkpoint's stage was begun with; none for a copy elsewhere, or where they cannot be read."""
+    try:
+        settings = json.loads((checkpoint.absolute().parents[1] / SETTINGS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
 def _examined(folder: Path) -> Examined:
     num_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     step = _step(folder)
@@ -84,13 +105,16 @@ def _examined(folder: Path) -> Examined:
     problem = ""
     try:
         if _is_checkpoint(folder):
-            step = int(verify(folder)["step"])
+            trainer = verify(folder)
+            step = int(trainer["step"])
+            settings = _settings_above(folder)
+            refuse_other_runs(folder, trainer, settings, settings.get("num_steps"))
         else:
             verify_manifest(folder)
             for path in sorted(folder.glob("*.safetensors")):
                 finite_shapes(path)
     except CorruptCheckpoint as error:
-        state = "other version" if isinstance(error, OtherVersion) else "damaged"
+        state = _STATES.get(type(error), "damaged")
         problem = f"{error.file}: {error.problem}. {error.remedy}"
     if folder.name.startswith(CORRUPT):
         reason = problem or "Its bytes are right now: give it its old name to use it."

@@ -100,7 +100,7 @@ class CheckpointStore:
         try:
             trainer = checkpoints.verify(partial)
             if task is not None:
-                checkpoints.refuse_other_runs(partial, trainer, task)
+                checkpoints.refuse_other_runs(partial, trainer, task.settings, task.num_steps)
         except CorruptCheckpoint as error:
             shutil.rmtree(partial, ignore_errors=True)
             unused = "It is not used; the one before it may be good."

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from protein2text.errors import CorruptCheckpoint, OtherRun, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest, write_manifest
-from protein2text.train.settings import first_difference
+from protein2text.train.settings import Settings, first_difference
 from protein2text.train.task import StageTask
 
 PARTS = ("weights", "exp_avg", "exp_avg_sq")
@@ -113,19 +113,27 @@ def verify(folder: Path) -> dict[str, Any]:
     return trainer
 
 
-def refuse_other_runs(folder: Path, trainer: Mapping[str, Any], task: StageTask) -> None:
-    """Compare what a verified checkpoint's ``trainer.json`` says with the stage that is to go on from it.
+def refuse_other_runs(
+    folder: Path, trainer: Mapping[str, Any], settings: Settings, num_steps: int | None = None
+) -> None:
+    """Compare what a verified checkpoint's ``trainer.json`` says with the stage whose own it should be.
+
+    Args:
+        folder: the checkpoint.
+        trainer: what its file says.
+        settings: of the stage.
+        num_steps: of the stage, where it is known.
 
     Raises:
         OtherRun: a setting that both have differs, or its step is beyond the stage's last one.
     """
     remedy = "Move it away, or resume the run that wrote it."
     saved = trainer.get("settings") or {}
-    if key := first_difference(saved, task.settings):
-        problem = f"is another run's: {key}={json.dumps(saved[key])}, this run has {json.dumps(task.settings[key])}"
+    if key := first_difference(saved, settings):
+        problem = f"is another run's: {key}={json.dumps(saved[key])}, this run has {json.dumps(settings[key])}"
         raise OtherRun(str(folder), TRAINER, problem, remedy)
-    if trainer["step"] > task.num_steps:
-        problem = f"is another run's: step {trainer['step']}, this run ends at step {task.num_steps}"
+    if num_steps is not None and trainer["step"] > num_steps:
+        problem = f"is another run's: step {trainer['step']}, this run ends at step {num_steps}"
         raise OtherRun(str(folder), TRAINER, problem, remedy)
 
 
@@ -147,7 +155,7 @@ def newest_good(checkpoints: Path, task: StageTask | None = None) -> Found:
         try:
             trainer = verify(folder)
             if task is not None:
-                refuse_other_runs(folder, trainer, task)
+                refuse_other_runs(folder, trainer, task.settings, task.num_steps)
         except CorruptCheckpoint as error:
             bad[folder] = error
         else:
