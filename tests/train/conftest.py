@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -31,6 +31,10 @@ from protein2text.train.rows import TokenizeJob, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
 from protein2text.train.validation_records import validation_records
+
+if TYPE_CHECKING:
+    from protein2text.train.checkpoint_store import CheckpointStore
+    from tests.train.object_store import Proxy
 
 NUM_PROTEINS, NUM_TEST_PROTEINS = 24, 4
 
@@ -260,3 +264,37 @@ def only_unwritten_steps_again(events: Path, interval: int) -> None:
 def assert_only_unwritten_steps_again() -> Callable[[Path, int], None]:
     """`only_unwritten_steps_again` of an events file, at a checkpoint interval."""
     return only_unwritten_steps_again
+
+
+@pytest.fixture(scope="module")
+def proxy() -> "Iterator[Proxy]":
+    """An S3 service behind a proxy."""
+    from tests.train.object_store import s3_behind_proxy  # boto3 and moto, which few modules need
+
+    with s3_behind_proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def network(proxy: "Proxy") -> "Iterator[Proxy]":
+    """The proxy without a fault, until a test gives it one."""
+    proxy.stalled.clear()
+    proxy.released.clear()
+    proxy.counts.clear()
+    yield proxy
+    proxy.fault = lambda method, path: None
+    proxy.released.set()
+
+
+@pytest.fixture
+def url(network: "Proxy", tmp_path: Path) -> str:
+    """A place in the service of this test alone."""
+    return f"s3://models/{tmp_path.name}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> "CheckpointStore":
+    """A checkpoint store in a folder, and one in the service."""
+    from tests.train.object_store import stored_at
+
+    return stored_at(str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("url"))

@@ -1,24 +1,14 @@
 """Checkpoints in an S3 service on this machine (moto), behind a proxy that fails as a network does, and in a folder."""
 
-import http.client
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from operator import methodcaller
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-import s3fs
-import torch
-from moto.server import ThreadedMotoServer
 
 from protein2text.config import RunConfig
 from protein2text.errors import ConfigError, OtherRun, OtherVersion, ResumeMismatch, ServiceError
@@ -26,134 +16,9 @@ from protein2text.models.checkpoints import MANIFEST, write_manifest
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import CheckpointStore, newest_good, prepare, restore_events
 from protein2text.train.checkpoint_uploader import CheckpointUploader
-from protein2text.train.checkpoint_writer import CheckpointWriter
-from protein2text.train.stage_config import CheckpointStoreConfig, StageConfig
+from protein2text.train.stage_config import CheckpointStoreConfig
 from protein2text.train.task import StageTask
-
-BUCKET = "models"
-CONFIG = StageConfig(epochs=1, global_batch=1, learning_rate=1, keep_checkpoints=2, keep_best=1)
-
-
-class Proxy(ThreadingHTTPServer):
-    """Passes requests on to moto, unless ``fault`` names one for them: ``503``, ``stall``, or ``flip`` a bit."""
-
-    def __init__(self, service: tuple[str, int]) -> None:
-        self.service = service
-        self.fault: Callable[[str, str], str | None] = lambda method, path: None
-        self.stalled, self.released = threading.Event(), threading.Event()
-        self.counts: Counter[str] = Counter()
-        super().__init__(("127.0.0.1", 0), Forward)
-
-
-class Forward(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Proxy
-
-    def forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.counts[f"{self.command} {self.path.rsplit('/', 1)[-1]}"] += 1
-        fault = self.server.fault(self.command, self.path)
-        if fault == "503":
-            self.answer(503, {}, b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>")
-            return
-        if fault == "stall":
-            self.server.stalled.set()
-            self.server.released.wait(20)
-            self.close_connection = True
-            return
-        if fault == "flip":
-            body = bytes([body[0] ^ 1]) + body[1:]
-        connection = http.client.HTTPConnection(*self.server.service)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        self.answer(answer.status, dict(answer.headers), answer.read())
-        connection.close()
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward
-
-    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        length = headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
-        for name, value in headers.items():
-            if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
-                self.send_header(name, value)
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    proxy = Proxy(moto.get_host_and_port())
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_address[1]}", "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        patch.setattr(s3fs.S3FileSystem, "retries", 1)  # what is tried again here is tried by us
-        s3fs.S3FileSystem.clear_instance_cache()
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield proxy
-    proxy.shutdown()
-    proxy.server_close()
-    thread.join()
-    moto.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-@pytest.fixture
-def network(proxy: Proxy) -> Iterator[Proxy]:
-    """The proxy without a fault, until a test gives it one."""
-    proxy.stalled.clear()
-    proxy.released.clear()
-    proxy.counts.clear()
-    yield proxy
-    proxy.fault = lambda method, path: None
-    proxy.released.set()
-
-
-def stored_at(url: str, **settings: Any) -> CheckpointStore:
-    return CheckpointStore(CheckpointStoreConfig(url=url, **settings), "run", "alignment", first_wait_s=0.01)
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
-    if request.param == "folder":
-        return stored_at(str(tmp_path / "store"))
-    request.getfixturevalue("network")
-    return stored_at(f"s3://{BUCKET}/{tmp_path.name}")
-
-
-@pytest.fixture
-def url(network: Proxy, tmp_path: Path) -> str:
-    return f"s3://{BUCKET}/{tmp_path.name}"
-
-
-def save(folder: Path, step: int, **trainer: Any) -> Path:
-    dice = torch.Generator().manual_seed(step)
-    state = {part: {"a": torch.randn(30, 5, generator=dice)} for part in checkpoints.PARTS}
-    return checkpoints.save(folder, step, state, {"seed": 0, **trainer})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def puts(network: Proxy) -> dict[str, int]:
-    return {name.removeprefix("PUT "): count for name, count in network.counts.items() if name.startswith("PUT ")}
-
-
-def stored_object(url: str, step: int, name: str) -> str:
-    return f"{url.removeprefix(f's3://{BUCKET}/')}/run/alignment/{checkpoints.name_of(step)}/{name}"
+from tests.train.object_store import BUCKET, CONFIG, Proxy, Told, contents, puts, save, stored_at, stored_object
 
 
 def test_a_checkpoint_goes_into_the_store_and_comes_back_on_a_new_machine(
@@ -247,126 +112,6 @@ def test_what_arrives_changed_is_sent_again(network: Proxy, url: str, tmp_path: 
     store.upload(save(tmp_path / "here", 10))
     assert puts(network)["weights.safetensors"] == 2
     assert newest_good(tmp_path / "there", store).problems == ()
-
-
-class Told(list[tuple[str, dict[str, Any]]]):
-    """Decisions that were told; that a checkpoint lies on disk is none."""
-
-    def __call__(self, message: str = "", **values: Any) -> None:
-        if message:
-            self.append((message, values))
-
-
-def test_a_store_that_refuses_stops_nothing_and_is_counted(network: Proxy, url: str, tmp_path: Path) -> None:
-    network.fault = lambda method, path: "503" if method == "PUT" else None
-    told = Told()
-    uploader = CheckpointUploader(stored_at(url, attempts=2), CONFIG, told, None)
-    writer = CheckpointWriter(tmp_path / "here", CONFIG, told, uploader)
-    state = {part: {"a": torch.ones(2)} for part in checkpoints.PARTS}
-    writer.write(10, state, {})
-    writer.wait()
-    began = time.monotonic()
-    while not told:
-        assert time.monotonic() - began < 10
-        time.sleep(0.01)
-    network.fault = lambda method, path: None
-    writer.write(20, state, {})
-    writer.finish()
-    (failed, values), (summary, total) = told
-    assert failed.startswith("step-00000010 could not be uploaded, training goes on: ")
-    assert "Reduce your request rate" in failed
-    assert values == {"level": "warning", "uploads": {"done": 0, "failed": 1, "skipped": 0}}
-    assert summary.endswith("1 done, 1 failed, 0 skipped")
-    assert total == {"uploads": {"done": 1, "failed": 1, "skipped": 0}}
-    assert stored_at(url).steps() == [20]
-
-
-def test_a_store_that_stalls_is_given_up_in_time_and_only_the_newest_waits_for_it(
-    network: Proxy, url: str, tmp_path: Path
-) -> None:
-    network.fault = lambda method, path: "stall" if method == "PUT" else None
-    told = Told()
-    uploader = CheckpointUploader(stored_at(url, attempts=1, timeout_s=0.5), CONFIG, told, None)
-    saved = [save(tmp_path / "here", step) for step in (10, 20, 30)]
-    uploader.offer(saved[0])
-    assert network.stalled.wait(10)
-    began = time.monotonic()
-    for folder in saved[1:]:
-        uploader.offer(folder)
-    assert uploader.reading() == [saved[0], saved[2]]
-    assert time.monotonic() - began < 0.3, "an offer never waits"
-    uploader.finish()
-    assert time.monotonic() - began < 5
-    messages = [message for message, _ in told]
-    assert messages[0] == "step-00000020 is not uploaded: step-00000030 was there before its turn came"
-    for message, name in zip(messages[1:3], ("step-00000010", "step-00000030"), strict=True):
-        assert message.startswith(f"{name} could not be uploaded")
-        assert "TimeoutError: not done within 0.5 s" in message
-    assert told[-1][1] == {"uploads": {"done": 0, "failed": 2, "skipped": 1}}
-
-
-def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe that nobody writes to stands for a network disk whose server is gone: reading it never returns."""
-    store, told = stored_at(str(tmp_path / "store")), Told()
-    pipe = Path(store.url) / "step-00000010" / "exp_avg.safetensors"
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)
-    monkeypatch.setattr(CheckpointStore, "longest_s", 0.1)
-    uploader = CheckpointUploader(store, CONFIG, told, None)
-    uploader.offer(save(tmp_path / "here", 10))
-    began = time.monotonic()
-    uploader.finish()
-    assert time.monotonic() - began < 5
-    pipe.write_bytes(b"")  # lets the thread go
-    assert told[0][0] == "step-00000010 is not waited for any longer: the store has stopped answering"
-    assert told[1][1] == {"uploads": {"done": 0, "failed": 1, "skipped": 0}}
-
-
-@pytest.mark.parametrize(
-    "num_sent", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3)), len(checkpoints.FILES)]
-)
-def test_killed_in_the_middle_of_an_upload_it_is_no_checkpoint_until_the_next_run_completes_it(
-    network: Proxy, url: str, tmp_path: Path, num_sent: int
-) -> None:
-    store = stored_at(url)
-    saved = [save(tmp_path / "here", step) for step in (10, 20)]
-    store.upload(saved[0])
-    network.counts.clear()
-    network.fault = lambda method, path: "stall" if method == "PUT" and sum(puts(network).values()) > num_sent else None
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["protein2text.train.checkpoint_store", "s3fs"])
-    process = processes.Process(target=methodcaller("upload", saved[1]), args=(stored_at(url),))
-    process.start()
-    assert network.stalled.wait(60)
-    process.kill()
-    process.join()
-    sent = puts(network)
-    assert sum(sent.values()) == num_sent + 1
-    network.fault = lambda method, path: None
-
-    assert store.steps() == [10]
-    assert newest_good(tmp_path / "there", store).folder == tmp_path / "there" / "step-00000010"
-    network.counts.clear()
-    told = Told()
-    CheckpointUploader(store, CONFIG, told, saved[1]).finish()
-    assert store.steps() == [10, 20]
-    assert sum(puts(network).values()) == len(checkpoints.FILES) + 1 - num_sent, "what had arrived is not sent again"
-    assert told[-1][1] == {"uploads": {"done": 1, "failed": 0, "skipped": 0}}
-    found = newest_good(tmp_path / "elsewhere", store)
-    assert found.folder is not None
-    assert contents(found.folder) == contents(saved[1])
-
-
-def test_the_rest_of_an_upload_that_nobody_completes_is_swept_and_said(store: CheckpointStore, tmp_path: Path) -> None:
-    saved = [save(tmp_path / "here", step) for step in (10, 20)]
-    store.upload(saved[0])
-    store._call("rm_file", f"{store._root}/step-00000010/{MANIFEST}")
-    told = Told()
-    uploader = CheckpointUploader(store, CONFIG, told, None)
-    uploader.offer(saved[1])
-    uploader.finish()
-    assert told[0] == ("deleted in the store, since their upload did not end: step-00000010", {})
-    assert store._folders().keys() == {20}
 
 
 @pytest.fixture
