@@ -69,6 +69,7 @@ class FeatureCache(nn.Module):
         self.num_encoded = self.num_remembered = self.num_not_kept = 0
         self._reading, self._store = reading, store
         self._waiting: dict[str, Tensor] = {}
+        self._waiting_bytes = 0
         self._waiting_since = 0.0
 
     @torch.no_grad()
@@ -85,7 +86,7 @@ class FeatureCache(nn.Module):
             if not self.num_not_kept:
                 logger.warning("%s is full; proteins that it lacks are encoded each time", self._store.root)
             self.num_not_kept += len(self._waiting)
-        self._waiting = {}
+        self._waiting, self._waiting_bytes = {}, 0
 
     @property
     def counts(self) -> str:
@@ -106,12 +107,12 @@ class FeatureCache(nn.Module):
         if states_RE.nbytes <= self._store.max_bytes:
             self._waiting_since = self._waiting_since if self._waiting else time.monotonic()
             self._waiting[checksum] = states_RE.cpu()
+            self._waiting_bytes += states_RE.nbytes
         return states_RE
 
     def _write_if_due(self) -> None:
-        num_bytes = sum(states_RE.nbytes for states_RE in self._waiting.values())
         if (
-            num_bytes >= min(SHARD_BYTES, self._store.max_bytes // 8)
+            self._waiting_bytes >= min(SHARD_BYTES, self._store.max_bytes // 8)
             or time.monotonic() - self._waiting_since >= WRITTEN_AFTER_S
         ):
             self.flush()
