@@ -96,13 +96,13 @@ def run_worker(loop_config: dict[str, Any]) -> bool:
     task: StageTask = loop_config["task"]
     refuse_again(task)
     try:
-        return train(task, rows_from, ray.train.torch.get_device(), is_drained=_is_drained)
+        return train(task, rows_from, ray.train.torch.get_device(), is_drained=is_drained)
     except DeviceOutOfMemory as error:
         give_up(task, error)
         raise
 
 
-def _is_drained() -> bool:
+def is_drained() -> bool:
     """Whether a node of the group is to be taken away; the same answer on every worker, which must all ask."""
     import ray.train
 
