@@ -1,5 +1,7 @@
 """Folded and stacked projections equal norm after norm and product after product, gradients and all."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -65,3 +67,12 @@ def test_autocast_computes_products_in_half_and_statistics_in_float32() -> None:
     for half, one in zip(gradients(halves, leaves), gradients(exact, leaves), strict=True):
         assert half.dtype == torch.float32
         assert ((half - one).norm() / one.norm()).item() < 2e-2
+
+
+@pytest.mark.parametrize("loss", [torch.sum, torch.norm])
+def test_a_second_derivative_is_refused(loss: Callable[[Tensor], Tensor]) -> None:
+    """It would lack what comes through the operands, even below a sum, whose own gradient is constant."""
+    states, position, layers = drawn(4, 6, 1, torch.float64)
+    (keys_values,) = media_keys_values(states, position, layers, eps=EPS)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(loss(keys_values), position, create_graph=True)

@@ -126,6 +126,14 @@ def test_a_protein_has_the_same_bits_alone_and_in_any_batch(monkeypatch: pytest.
             assert torch.equal(one, many[begin:end])
 
 
+def test_a_second_derivative_is_refused() -> None:
+    """The kernels compute the first only."""
+    operands = [torch.randn(1, 2, 1, 8, requires_grad=True) for _ in range(3)]
+    operands += [torch.randn(3, 1, 8, requires_grad=True) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(attend(operands, [3], 0.5).sum(), operands[0], create_graph=True)
+
+
 def test_the_list_covers_every_row_once_and_begins_with_the_longest() -> None:
     lengths = [0, 1, PART_ROWS, 35_213, PART_ROWS + 1]
     items, cut = list_work(lengths)

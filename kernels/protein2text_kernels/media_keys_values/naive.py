@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from protein2text_kernels.derivatives import first_only
+
 
 class MediaKeysValues(torch.autograd.Function):
     """See the public function; statistics and folded weights are float32 at least, products in ``dtype``."""
@@ -40,6 +42,7 @@ class MediaKeysValues(torch.autograd.Function):
         return torch.split(stacked, [len(projection) for projection in projections], dim=1)
 
     @staticmethod
+    @first_only
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         normed_SE, rstd_S1, stacked, folded_LFE, bias_LF, *layers = ctx.saved_tensors
         width, wide = normed_SE.shape[-1], ctx.wide

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from protein2text_kernels.derivatives import first_only
 from protein2text_kernels.ragged_cross_attention import naive
 from protein2text_kernels.ragged_cross_attention.work import plan
 from protein2text_kernels.registry import choose
@@ -67,6 +68,7 @@ class _TritonAttention(torch.autograd.Function):
         return output
 
     @staticmethod
+    @first_only
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         from protein2text_kernels.ragged_cross_attention.triton import Operands, differentiate
 

@@ -22,18 +22,36 @@ def _product(left, right, PRECISION: tl.constexpr, UPCAST: tl.constexpr):  # typ
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _tile(base, row, stride, end, C: tl.constexpr, BLOCK_C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Where rows of C channels lie, ``stride`` apart, and which places of the tile hold any: none from ``end`` on."""
+    channel = tl.arange(0, BLOCK_C)[None, :]
+    return base + row[:, None] * stride + channel, (row < end)[:, None] & (channel < C)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _load(base, row, stride, end, C: tl.constexpr, BLOCK_C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A tile of rows, zero where there are none."""
+    place, inside = _tile(base, row, stride, end, C, BLOCK_C)
+    return tl.load(place, mask=inside, other=0.0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _store(base, row, stride, end, values, C: tl.constexpr, BLOCK_C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Write a tile's rows, and nothing beside them."""
+    place, inside = _tile(base, row, stride, end, C, BLOCK_C)
+    tl.store(place, values, mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]
     queries, keys, values, key_stride, value_stride, begin, end, maximum, total, sums, factor, C: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Go over the keys from row ``begin`` to ``end`` and update the running softmax."""
-    channel = tl.arange(0, BLOCK_C)
     for start in range(begin, end, BLOCK_N):
-        row = start + tl.arange(0, BLOCK_N)
-        inside = (row < end)[:, None] & (channel < C)[None, :]
-        place = row.to(tl.int64)[:, None]
-        key = tl.load(keys + place * key_stride + channel[None, :], mask=inside, other=0.0)
-        value = tl.load(values + place * value_stride + channel[None, :], mask=inside, other=0.0)
+        row = (start + tl.arange(0, BLOCK_N)).to(tl.int64)
+        key = _load(keys, row, key_stride, end, C, BLOCK_C)
+        value = _load(values, row, value_stride, end, C, BLOCK_C)
         scores = _product(queries, tl.trans(key), PRECISION, UPCAST) * factor
         scores = tl.where((row < end)[None, :], scores, float("-inf"))
         larger = tl.maximum(maximum, tl.max(scores, 1))
@@ -58,10 +76,7 @@ def attention_forward_kernel(  # type: ignore[no-untyped-def]
     protein = tl.load(items + item * 4).to(tl.int64)
     begin, end, slot = tl.load(items + item * 4 + 1), tl.load(items + item * 4 + 2), tl.load(items + item * 4 + 3)
     latent = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    channel = tl.arange(0, BLOCK_C)
-    inside = (latent < K)[:, None] & (channel < C)[None, :]
-    place = latent[:, None] * query_stride_k + channel[None, :]
-    query = tl.load(queries + protein * query_stride_b + head * C + place, mask=inside, other=0.0)
+    query = _load(queries + protein * query_stride_b + head * C, latent, query_stride_k, K, C, BLOCK_C)
     maximum = tl.full([BLOCK_K], -1e30, tl.float32)
     total = tl.zeros([BLOCK_K], tl.float32)
     sums = tl.zeros([BLOCK_K, BLOCK_C], tl.float32)
@@ -78,13 +93,13 @@ def attention_forward_kernel(  # type: ignore[no-untyped-def]
     sums = sums / total[:, None]
     normalizer = maximum + tl.log2(total)
     if slot < 0:
-        row = (protein * K + latent) * H + head
-        tl.store(output + row[:, None] * C + channel[None, :], sums, mask=inside)
-        tl.store(normalizers + row, normalizer, mask=latent < K)
+        first = protein * K * H + head
+        _store(output + first * C, latent, H * C, K, sums, C, BLOCK_C)
+        tl.store(normalizers + first + latent * H, normalizer, mask=latent < K)
     else:
-        row = (slot.to(tl.int64) * K + latent) * H + head
-        tl.store(part_sums + row[:, None] * C + channel[None, :], sums, mask=inside)
-        tl.store(part_normalizers + row, normalizer, mask=latent < K)
+        first = slot.to(tl.int64) * K * H + head
+        _store(part_sums + first * C, latent, H * C, K, sums, C, BLOCK_C)
+        tl.store(part_normalizers + first + latent * H, normalizer, mask=latent < K)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -95,25 +110,23 @@ def join_attention_kernel(  # type: ignore[no-untyped-def]
     """Join the parts of one protein and head, in order: each is a softmax whose normalizer is known."""
     number, head = tl.program_id(0), tl.program_id(1)
     protein = tl.load(cut + number * 3).to(tl.int64)
-    first, num_slots = tl.load(cut + number * 3 + 1), tl.load(cut + number * 3 + 2)
+    first, num_slots = tl.load(cut + number * 3 + 1).to(tl.int64), tl.load(cut + number * 3 + 2)
     latent = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    channel = tl.arange(0, BLOCK_C)
-    inside = (latent < K)[:, None] & (channel < C)[None, :]
     maximum = tl.full([BLOCK_K], -1e30, tl.float32)
     total = tl.zeros([BLOCK_K], tl.float32)
     sums = tl.zeros([BLOCK_K, BLOCK_C], tl.float32)
     for slot in range(first, first + num_slots):
-        row = (slot * K + latent).to(tl.int64) * H + head
-        part = tl.load(part_sums + row[:, None] * C + channel[None, :], mask=inside, other=0.0)
-        normalizer = tl.load(part_normalizers + row, mask=latent < K, other=0.0)
+        begin = slot * K * H + head
+        part = _load(part_sums + begin * C, latent, H * C, K, C, BLOCK_C)
+        normalizer = tl.load(part_normalizers + begin + latent * H, mask=latent < K, other=0.0)
         larger = tl.maximum(maximum, normalizer)
         weight, shrink = tl.exp2(normalizer - larger), tl.exp2(maximum - larger)
         total = total * shrink + weight
         sums = sums * shrink[:, None] + part * weight[:, None]
         maximum = larger
-    row = (protein * K + latent) * H + head
-    tl.store(output + row[:, None] * C + channel[None, :], sums / total[:, None], mask=inside)
-    tl.store(normalizers + row, maximum + tl.log2(total), mask=latent < K)
+    begin = protein * K * H + head
+    _store(output + begin * C, latent, H * C, K, sums / total[:, None], C, BLOCK_C)
+    tl.store(normalizers + begin + latent * H, maximum + tl.log2(total), mask=latent < K)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -123,13 +136,10 @@ def _differentiate(  # type: ignore[no-untyped-def]
     BLOCK_C: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Go over the keys from row ``begin`` to ``end``: write their gradients, add to the queries'."""
-    channel = tl.arange(0, BLOCK_C)
     for start in range(begin, end, BLOCK_N):
-        row = start + tl.arange(0, BLOCK_N)
-        inside = (row < end)[:, None] & (channel < C)[None, :]
-        place = row.to(tl.int64)[:, None]
-        key = tl.load(keys + place * key_stride + channel[None, :], mask=inside, other=0.0)
-        value = tl.load(values + place * value_stride + channel[None, :], mask=inside, other=0.0)
+        row = (start + tl.arange(0, BLOCK_N)).to(tl.int64)
+        key = _load(keys, row, key_stride, end, C, BLOCK_C)
+        value = _load(values, row, value_stride, end, C, BLOCK_C)
         scores = _product(query, tl.trans(key), PRECISION, UPCAST) * factor
         weights = tl.where((row < end)[None, :], tl.exp2(scores - normalizer[:, None]), 0.0)
         value_gradient = _product(tl.trans(weights.to(value.dtype)), upstream, PRECISION, UPCAST)
@@ -137,9 +147,8 @@ def _differentiate(  # type: ignore[no-untyped-def]
         score_gradient = (weights * (weight_gradient - inner[:, None]) * scale).to(key.dtype)
         key_gradient = _product(tl.trans(score_gradient), query, PRECISION, UPCAST)
         query_gradient += _product(score_gradient, key, PRECISION, UPCAST)
-        out = place * gradient_stride + channel[None, :]
-        tl.store(value_gradients + out, value_gradient, mask=inside)
-        tl.store(key_gradients + out, key_gradient, mask=inside)
+        _store(value_gradients, row, gradient_stride, end, value_gradient, C, BLOCK_C)
+        _store(key_gradients, row, gradient_stride, end, key_gradient, C, BLOCK_C)
     return query_gradient
 
 
@@ -160,18 +169,12 @@ def attention_backward_kernel(  # type: ignore[no-untyped-def]
     protein = tl.load(items + item * 4).to(tl.int64)
     begin, end, slot = tl.load(items + item * 4 + 1), tl.load(items + item * 4 + 2), tl.load(items + item * 4 + 3)
     latent = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    channel = tl.arange(0, BLOCK_C)
-    inside = (latent < K)[:, None] & (channel < C)[None, :]
-    row = (protein * K + latent) * H + head
-    place = row[:, None] * C + channel[None, :]
-    query = tl.load(
-        queries + protein * query_stride_b + head * C + latent[:, None] * query_stride_k + channel[None, :],
-        mask=inside, other=0.0,
-    )  # fmt: skip
-    upstream = tl.load(upstreams + place, mask=inside, other=0.0)
-    attended = tl.load(output + place, mask=inside, other=0.0)
+    first = protein * K * H + head
+    query = _load(queries + protein * query_stride_b + head * C, latent, query_stride_k, K, C, BLOCK_C)
+    upstream = _load(upstreams + first * C, latent, H * C, K, C, BLOCK_C)
+    attended = _load(output + first * C, latent, H * C, K, C, BLOCK_C)
     inner = tl.sum(upstream.to(tl.float32) * attended.to(tl.float32), 1)
-    normalizer = tl.load(normalizers + row, mask=latent < K, other=1e30)
+    normalizer = tl.load(normalizers + first + latent * H, mask=latent < K, other=1e30)
     gradient = tl.zeros([BLOCK_K, BLOCK_C], tl.float32)
     block = tl.program_id(2).to(tl.int64)
     key_gradients += block * block_stride + head * C
@@ -190,10 +193,10 @@ def attention_backward_kernel(  # type: ignore[no-untyped-def]
         UPCAST,
     )  # fmt: skip
     if slot < 0:
-        tl.store(query_gradients + place, gradient, mask=inside)
+        _store(query_gradients + first * C, latent, H * C, K, gradient, C, BLOCK_C)
     else:
-        part = (slot.to(tl.int64) * K + latent) * H + head
-        tl.store(part_gradients + part[:, None] * C + channel[None, :], gradient, mask=inside)
+        part = slot.to(tl.int64) * K * H + head
+        _store(part_gradients + part * C, latent, H * C, K, gradient, C, BLOCK_C)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -204,13 +207,11 @@ def join_gradients_kernel(  # type: ignore[no-untyped-def]
     """Add the queries' gradients of one protein's parts, in order."""
     number, head = tl.program_id(0), tl.program_id(1)
     protein = tl.load(cut + number * 3).to(tl.int64)
-    first, num_slots = tl.load(cut + number * 3 + 1), tl.load(cut + number * 3 + 2)
+    first, num_slots = tl.load(cut + number * 3 + 1).to(tl.int64), tl.load(cut + number * 3 + 2)
     latent = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    channel = tl.arange(0, BLOCK_C)
-    inside = (latent < K)[:, None] & (channel < C)[None, :]
     gradient = tl.zeros([BLOCK_K, BLOCK_C], tl.float32)
     for slot in range(first, first + num_slots):
-        row = (slot * K + latent).to(tl.int64) * H + head
-        gradient += tl.load(part_gradients + row[:, None] * C + channel[None, :], mask=inside, other=0.0)
-    row = (protein * K + latent) * H + head
-    tl.store(query_gradients + row[:, None] * C + channel[None, :], gradient, mask=inside)
+        part = slot * K * H + head
+        gradient += _load(part_gradients + part * C, latent, H * C, K, C, BLOCK_C)
+    begin = protein * K * H + head
+    _store(query_gradients + begin * C, latent, H * C, K, gradient, C, BLOCK_C)
