@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-OPERATIONS = ("bias_gelu", "qkv_rope", "residual_layer_norm", "ragged_cross_attention")
+OPERATIONS = ("bias_gelu", "qkv_rope", "residual_layer_norm", "ragged_cross_attention", "splice")
 """Folders with a ``triton.py``, each of which lists its ``cases()``."""
 CAPABILITY = 90
 MAX_SHARED_BYTES = 227 * 1024

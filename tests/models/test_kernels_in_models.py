@@ -4,21 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from protein2text.models.batches import ProteinBatch, pack_proteins
-from protein2text.models.bridge import Resampler
+from protein2text.models.batches import ProteinBatch, pack_proteins, pack_text
+from protein2text.models.bridge import Bridge, Resampler
+from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.encoders import build_encoder
 from protein2text.models.model_config import BridgeConfig, EncoderConfig
+from protein2text.models.splicing import decoder_inputs
 from protein2text_kernels.registry import forced, ran
+from tests.models.conftest import relative_error
 
 TOLERANCE = 2e-6
 """Relative, in float32."""
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "A", "MVLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTKTYFPHFDLSH"]
-
-
-def relative_error(actual: Tensor, reference: Tensor) -> float:
-    return float((actual.double() - reference.double()).norm() / reference.double().norm())
 
 
 @pytest.fixture
@@ -62,3 +61,36 @@ def test_the_resampler_and_its_gradients(
     assert relative_error(pooled, plain) < TOLERANCE
     for name, ours, reference in zip(parameters, gradients, plain_gradients, strict=True):
         assert relative_error(ours, reference) < TOLERANCE, name
+
+
+@pytest.mark.parametrize("kind", ["resampler", "gated_cross_attention"])
+def test_the_decoders_input_is_the_same_from_its_table_and_from_a_module_that_does_more(kind: str) -> None:
+    """One protein stands in two examples; the rows' gradients are those of the scattered embeddings."""
+    torch.manual_seed(0)
+    table = nn.Embedding(11, 24).requires_grad_(False)
+    bridge = Bridge(BridgeConfig(kind=kind, num_latents=3, num_heads=2, head_dim=8), 16, 24)
+    if bridge.mm_gated_cross_attention is not None:
+        nn.init.ones_(bridge.mm_gated_cross_attention.attn_gate)
+    examples = [Example([4, PROTEIN_ID, 7], [IGNORED, IGNORED, 7]), Example([PROTEIN_ID, 2, PROTEIN_ID], [IGNORED] * 3)]
+    text = pack_text(examples, [[1], [0, 1]], [3, 3])
+    rows = torch.randn(6, 24, requires_grad=True)
+
+    class Scaled(nn.Embedding):
+        def forward(self, ids: Tensor) -> Tensor:
+            return 1.0 * super().forward(ids)
+
+    scaled = Scaled(11, 24, _weight=table.weight, _freeze=True)
+    places = text.protein_rows_P
+    embedded = table(text.ids_T)
+    read = bridge.read_question(rows[text.protein_sources_P], embedded, text)
+    expected = embedded.index_copy(0, places, read)
+    upstream = torch.randn(len(text.ids_T), 24)
+    (expected_gradient,) = torch.autograd.grad(expected, rows, upstream)
+    for embedding in (table, scaled):
+        for implementation in ("naive", "triton"):
+            with forced(implementation):
+                inputs = decoder_inputs(embedding, bridge, rows, text)
+            assert ran["splice"].name == implementation
+            assert torch.equal(inputs, expected)
+            (gradient,) = torch.autograd.grad(inputs, rows, upstream)
+            assert relative_error(gradient, expected_gradient) < TOLERANCE

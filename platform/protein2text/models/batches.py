@@ -17,6 +17,7 @@ from protein2text.errors import RecordError
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.long_proteins import EXACT, Reading
 from protein2text.models.model_config import BridgeConfig
+from protein2text_kernels.splice.plan import Plan, plan
 
 
 def starts(lengths: Sequence[int]) -> Tensor:
@@ -75,6 +76,8 @@ class TextBatch:
     protein_cu_seqlens_N1: Tensor
     protein_lengths: tuple[int, ...]
     """Of those rows, how many are in each example."""
+    splice: Plan
+    """The same as the splice reads it: for each of T, its token or its row of L."""
     question_rows: Tensor
     """Rows of T that hold the prompt's text: the tokens of each example before its first supervised one."""
     question_cu_seqlens_N1: Tensor
@@ -111,7 +114,13 @@ class Batch:
 
 
 def _moved(batch: ProteinBatch | TextBatch, device: torch.device | str) -> dict[str, Any]:
-    return {name: sent(value, device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    moved: dict[str, Any] = {}
+    for name, value in vars(batch).items():
+        if isinstance(value, Tensor):
+            moved[name] = sent(value, device)
+        elif isinstance(value, Plan):
+            moved[name] = Plan(*(sent(tensor, device) for tensor in value))
+    return moved
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
@@ -197,6 +206,7 @@ def pack_text(
         cu_seqlens_N1=starts(all_lengths), lengths=all_lengths,
         protein_rows_P=_indices(protein_rows), protein_sources_P=_indices(sources),
         protein_cu_seqlens_N1=starts(protein_lengths), protein_lengths=protein_lengths,
+        splice=plan(ids, dict(zip(protein_rows, sources, strict=True)), first_rows[-1]),
         question_rows=_indices(question_rows), question_cu_seqlens_N1=starts(question_lengths),
         question_lengths=question_lengths,
         supervised_rows_M=_indices([row - 1 for row in supervised]),

@@ -35,8 +35,8 @@ class Bridge(nn.Module):
         super().__init__()
         self.mm_resampler = None if config.kind == "projector" else Resampler(encoder_width, config)
         self.mm_projector = build_projector(encoder_width, decoder_width)
-        reads_question = config.kind == "gated_cross_attention"
-        self.mm_gated_cross_attention = GatedCrossAttention(decoder_width, config) if reads_question else None
+        self.reads_question = config.kind == "gated_cross_attention"
+        self.mm_gated_cross_attention = GatedCrossAttention(decoder_width, config) if self.reads_question else None
 
     def forward(self, states_SE: Tensor, proteins: ProteinBatch) -> Tensor:
         """Decoder rows of each protein, ``(L, D)``, as many as ``BridgeConfig.num_rows`` says.

@@ -30,6 +30,7 @@ from protein2text.models.long_proteins import Reading
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.model_folder import read_model, write_model
 from protein2text.models.processor import Processor
+from protein2text.models.splicing import decoder_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +93,7 @@ class ProteinToText(nn.Module):
 
     def splice(self, rows_LD: Tensor, text: TextBatch) -> Tensor:
         """The decoder's inputs, ``(T, D)``: token embeddings with the proteins' rows in place."""
-        embeddings_TD = self.decoder.embed(text.ids_T)
-        rows_PD = self.bridge.read_question(rows_LD[text.protein_sources_P], embeddings_TD, text)
-        return embeddings_TD.index_copy(0, text.protein_rows_P, rows_PD.to(embeddings_TD.dtype))
+        return decoder_inputs(self.decoder.language_model.get_input_embeddings(), self.bridge, rows_LD, text)
 
     def logits(self, batch: Batch) -> Tensor:
         """Next-token logits on the supervised rows, ``(M, V)``."""

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from protein2text.config import RunConfig
 from protein2text.models.batches import Batch, pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
+from protein2text.models.splicing import decoder_inputs
 from protein2text.resources import fewest
 from protein2text.train.launch import MAX_BUCKET_ELEMENTS
 from protein2text.train.skeleton import Skeleton, skeleton
@@ -230,10 +231,8 @@ def _loss(model: Skeleton, batch: Batch) -> Tensor:
     states_SE = torch.empty(
         sum(batch.proteins.state_lengths), model.encoder.width, dtype=next(model.encoder.parameters()).dtype
     )
-    embeddings_TD = decoder.get_input_embeddings()(text.ids_T)
     rows_LD = model.bridge(states_SE, batch.proteins)
-    rows_PD = model.bridge.read_question(rows_LD[text.protein_sources_P], embeddings_TD, text)
-    inputs_TD = embeddings_TD.index_copy(0, text.protein_rows_P, rows_PD.to(embeddings_TD.dtype))
+    inputs_TD = decoder_inputs(decoder.get_input_embeddings(), model.bridge, rows_LD, text)
     logits_MV = decoder(
         inputs_embeds=inputs_TD[None], position_ids=text.positions_T[None], use_cache=False,
         attention_mask=inputs_TD.new_empty(1, 1, 1, 1), logits_to_keep=text.supervised_rows_M,
