@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -49,14 +50,22 @@ def interpreted() -> Callable[[str], ModuleType]:
     return lambda operation: importlib.import_module(f"protein2text_kernels.{operation}.triton")
 
 
-@pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedMemory]:
+@contextmanager
+def guarded_memory() -> Iterator[GuardedMemory]:
+    """Give operations such memory, and look at the bands in the end."""
     memory = GuardedMemory()
-    monkeypatch.setattr(torch, "empty", memory.empty)
-    monkeypatch.setattr(torch, "empty_like", memory.empty_like)
-    yield memory
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "empty", memory.empty)
+        patch.setattr(torch, "empty_like", memory.empty_like)
+        yield memory
     assert memory.buffers, "the operation made no output of its own"
     memory.check()
+
+
+@pytest.fixture
+def guarded() -> Iterator[GuardedMemory]:
+    with guarded_memory() as memory:
+        yield memory
 
 
 @pytest.fixture(params=list(TOLERANCES), ids=str)
