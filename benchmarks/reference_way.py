@@ -7,7 +7,7 @@ Legend: R residues and end, E encoder width, K latents, T prompt tokens, D decod
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, EsmModel, EsmTokenizer
 
 from protein2text.models.chat import PROTEIN_ID
-from protein2text.models.protein_to_text import ProteinToText
 from protein2text.models.sources import resolve_source
+
+if TYPE_CHECKING:  # it needs peft, which timing the resampler alone does not
+    from protein2text.models.protein_to_text import ProteinToText
 
 Attention = Literal["eager", "sdpa"]
 """Of the encoder: ``eager`` at the version of transformers that the published implementation pins, ``sdpa`` today."""
@@ -25,7 +27,7 @@ Attention = Literal["eager", "sdpa"]
 class ReferenceWay:
     """Encoder and decoder as transformers has them; the bridge's weights are the model's own."""
 
-    def __init__(self, model: ProteinToText, attention: Attention) -> None:
+    def __init__(self, model: "ProteinToText", attention: Attention) -> None:
         encoder, decoder = model.config.encoder, model.config.decoder
         folder = resolve_source(encoder.source, encoder.revision)
         self.tokenizer = EsmTokenizer.from_pretrained(folder)

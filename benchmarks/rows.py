@@ -25,13 +25,17 @@ def origin(device: torch.device) -> dict[str, object]:
 
 
 def append(file: str, row: dict[str, object]) -> None:
-    """Add a row to ``results/FILE.csv``; a new file begins with the row's columns.
+    """Add a row to ``results/FILE.csv``, see `append_to`."""
+    RESULTS.mkdir(exist_ok=True)
+    append_to(RESULTS / f"{file}.csv", row)
+
+
+def append_to(path: Path, row: dict[str, object]) -> None:
+    """Add a row to a file; a new file begins with the row's columns.
 
     Raises:
         ValueError: the file has other columns.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{file}.csv"
     new = not path.exists()
     if not new:
         header = path.read_text(encoding="utf-8").split("\n", 1)[0]

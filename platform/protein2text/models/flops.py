@@ -9,14 +9,16 @@ this training, whose large parts are frozen, by half.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from protein2text.models.batches import Batch, ProteinBatch, TextBatch
 from protein2text.models.bridge import CrossAttention, GatedCrossAttention, Resampler
 from protein2text.models.encoder import Encoder
-from protein2text.models.protein_to_text import ProteinToText
+
+if TYPE_CHECKING:  # it needs peft, which counting the bridge's operations does not
+    from protein2text.models.protein_to_text import ProteinToText
 
 MULTIPLY_ADD = 2
 _ATTENTION_PRODUCTS = 6
@@ -30,7 +32,7 @@ class UsefulFlops:
     dense and whose rows see all before them; the attention of an encoder of another family than ESM-2 is left out.
     """
 
-    def __init__(self, model: ProteinToText) -> None:
+    def __init__(self, model: "ProteinToText") -> None:
         language_model = model.decoder.language_model
         head = set(language_model.get_output_embeddings().modules())
         parts = [part for part in language_model.modules() if not isinstance(part, nn.Embedding)]
@@ -40,9 +42,7 @@ class UsefulFlops:
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._decoder_channels: int = config.num_hidden_layers * config.num_attention_heads * head_dim
         self._bridge, self._num_latents = model.bridge, model.config.bridge.num_latents
-        encoder = model.encoder
-        self._per_residue_row = sum(_per_row(part, input_grad=False) for part in encoder.modules())
-        self._encoder_channels: int = len(encoder.layers) * encoder.width if isinstance(encoder, Encoder) else 0
+        self._encoder = EncoderFlops(model.encoder)
 
     def step(self, batch: Batch) -> int:
         """Of one forward and backward pass, the encoder included, which reads each of the batch's proteins once."""
@@ -50,9 +50,7 @@ class UsefulFlops:
 
     def encoder(self, proteins: ProteinBatch) -> int:
         """Forward only, up to the layer whose states are wanted."""
-        lengths = proteins.window_lengths
-        attention = 2 * MULTIPLY_ADD * self._encoder_channels * sum(length * length for length in lengths)
-        return self._per_residue_row * sum(lengths) + attention
+        return self._encoder.forward(proteins.window_lengths)
 
     def trained(self, batch: Batch) -> int:
         """Bridge and decoder, forward and backward."""
@@ -66,7 +64,7 @@ class UsefulFlops:
         bridge, total = self._bridge, 0
         rows = sum(proteins.state_lengths)
         if bridge.mm_resampler is not None:
-            total += self._resampler(bridge.mm_resampler, proteins.state_lengths)
+            total += resampler_flops(bridge.mm_resampler, proteins.state_lengths)
             rows = len(proteins.lengths) * self._num_latents
         first, *others = bridge.mm_projector
         total += rows * _per_row(first, input_grad=bridge.mm_resampler is not None)
@@ -75,18 +73,33 @@ class UsefulFlops:
             total += _question_reading(bridge.mm_gated_cross_attention, text)
         return total
 
-    def _resampler(self, resampler: Resampler, state_lengths: Sequence[int]) -> int:
-        num_latents, num_rows = self._num_latents * len(state_lengths), sum(state_lengths)
-        scores = sum(self._num_latents * (length + self._num_latents) for length in state_lengths)
-        total = 0
-        for number, layer in enumerate(resampler.layers):
-            attention, feed_forward = cast(tuple[CrossAttention, nn.Sequential], layer)
-            num_projected = num_latents if number else self._num_latents  # the first layer's are every protein's
-            total += num_projected * (_per_row(attention.to_q) + _per_row(attention.to_kv))
-            total += num_latents * sum(map(_per_row, [attention.to_out, *feed_forward]))
-            total += num_rows * _per_row(attention.to_kv, input_grad=False)  # the position's gradient is of row sums
-            total += _ATTENTION_PRODUCTS * MULTIPLY_ADD * attention.num_heads * attention.head_dim * scores
-        return total
+
+class EncoderFlops:
+    """Of a frozen encoder's forward pass, by the lengths of what attends to itself."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        self._per_row = sum(_per_row(part, input_grad=False) for part in encoder.modules())
+        self._channels: int = len(encoder.layers) * encoder.width if isinstance(encoder, Encoder) else 0
+
+    def forward(self, lengths: Sequence[int]) -> int:
+        attention = 2 * MULTIPLY_ADD * self._channels * sum(length * length for length in lengths)
+        return self._per_row * sum(lengths) + attention
+
+
+def resampler_flops(resampler: Resampler, state_lengths: Sequence[int]) -> int:
+    """Of a trained resampler's forward and backward pass over states that want no gradient."""
+    own = len(resampler.latents)
+    num_latents, num_rows = own * len(state_lengths), sum(state_lengths)
+    scores = sum(own * (length + own) for length in state_lengths)
+    total = 0
+    for number, layer in enumerate(resampler.layers):
+        attention, feed_forward = cast(tuple[CrossAttention, nn.Sequential], layer)
+        num_projected = num_latents if number else own  # the first layer's are every protein's
+        total += num_projected * (_per_row(attention.to_q) + _per_row(attention.to_kv))
+        total += num_latents * sum(map(_per_row, [attention.to_out, *feed_forward]))
+        total += num_rows * _per_row(attention.to_kv, input_grad=False)  # the position's gradient is of row sums
+        total += _ATTENTION_PRODUCTS * MULTIPLY_ADD * attention.num_heads * attention.head_dim * scores
+    return total
 
 
 def _question_reading(gated: GatedCrossAttention, text: TextBatch) -> int:
