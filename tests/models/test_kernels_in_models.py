@@ -64,8 +64,11 @@ def test_the_resampler_and_its_gradients(
 
 
 @pytest.mark.parametrize("kind", ["resampler", "gated_cross_attention"])
-def test_the_decoders_input_is_the_same_from_its_table_and_from_a_module_that_does_more(kind: str) -> None:
-    """One protein stands in two examples; the rows' gradients are those of the scattered embeddings."""
+def test_the_decoders_input_is_the_same_from_its_table_and_from_its_module(kind: str) -> None:
+    """One protein stands in two examples; the rows' gradients are those of the scattered embeddings.
+
+    The module is called where it does more than look up, and where DeepSpeed may have split its table.
+    """
     torch.manual_seed(0)
     table = nn.Embedding(11, 24).requires_grad_(False)
     bridge = Bridge(BridgeConfig(kind=kind, num_latents=3, num_heads=2, head_dim=8), 16, 24)
@@ -86,7 +89,11 @@ def test_the_decoders_input_is_the_same_from_its_table_and_from_a_module_that_do
     expected = embedded.index_copy(0, places, read)
     upstream = torch.randn(len(text.ids_T), 24)
     (expected_gradient,) = torch.autograd.grad(expected, rows, upstream)
-    for embedding in (table, scaled):
+    split = nn.Embedding(11, 24, _weight=nn.Parameter(table.weight.detach()), _freeze=True)
+    split.weight.ds_id = 0  # type: ignore[attr-defined]
+    called: list[nn.Module] = []
+    for embedding in (table, scaled, split):
+        embedding.register_forward_hook(lambda module, *_: called.append(module))
         for implementation in ("naive", "triton"):
             with forced(implementation):
                 inputs = decoder_inputs(embedding, bridge, rows, text)
@@ -94,3 +101,5 @@ def test_the_decoders_input_is_the_same_from_its_table_and_from_a_module_that_do
             assert torch.equal(inputs, expected)
             (gradient,) = torch.autograd.grad(inputs, rows, upstream)
             assert relative_error(gradient, expected_gradient) < TOLERANCE
+    if kind == "resampler":  # the gated kind embeds the question's words too
+        assert called == [scaled, scaled, split, split]

@@ -27,12 +27,11 @@ def decoder_inputs(embedding: nn.Module, bridge: Bridge, rows_LD: Tensor, text: 
 
 
 def _words(embedding: nn.Module, text: TextBatch) -> tuple[Tensor, Plan]:
-    """The table, or what the module makes of the tokens where it does more than look up or holds a part of it (ZeRO-3).
-
-    The table is not asked for by its name, which would make DeepSpeed gather it for the rest of the forward pass.
+    """The table, or what the module makes of the tokens: where it does more than look up, or where DeepSpeed may hold
+    the table in parts (ZeRO-3, whose parameters have a ``ds_id``) and joins them only for the module's own forward.
     """
     if type(embedding) is nn.Embedding:
-        (table_VD,) = embedding.parameters(recurse=False)
-        if table_VD.numel():
+        (table_VD,) = embedding.parameters(recurse=False)  # by its name, DeepSpeed would gather it for good
+        if not hasattr(table_VD, "ds_id"):
             return table_VD, text.splice
     return embedding(text.ids_T), text.splice.with_own_words()
