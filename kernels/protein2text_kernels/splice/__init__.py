@@ -43,4 +43,5 @@ class _TritonSplice(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         from protein2text_kernels.splice import triton
 
-        return None, triton.gather_gradients(*upstream, *ctx.saved_tensors, ctx.dtype), None
+        starts_L1, places_P = ctx.saved_tensors
+        return None, triton.gather_gradients(upstream[0], starts_L1, places_P, ctx.dtype), None
