@@ -3,7 +3,7 @@
 import difflib
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from protein2text.errors import ConfigError
 
@@ -24,14 +24,15 @@ class Config(BaseModel):
                     raise ValueError(f"unknown key {key!r}: {hint} Known keys: {', '.join(cls.model_fields)}")
         return values
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _truth_values_are_no_numbers(cls, value: Any, about: ValidationInfo) -> Any:
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        field = cls.model_fields[about.field_name or ""]
-        if any(isinstance(part, bool) for part in parts) and not _takes_truth(field.annotation):
-            raise ValueError("a truth value (in YAML true, yes and on are); give a number, or put a word in quotes")
-        return value
+    def _truth_values_are_no_numbers(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            field, parts = cls.model_fields.get(key), value if isinstance(value, (list, tuple)) else [value]
+            if field and any(isinstance(part, bool) for part in parts) and not _takes_truth(field.annotation):
+                hint = "a truth value (in YAML true, yes and on are); give a number, or put a word in quotes"
+                raise ValueError(f"{key}={value!r}: {hint}")
+        return values
 
     @classmethod
     def parse(cls, values: dict[str, Any], *, path: str = "configuration") -> Self:
