@@ -1,13 +1,14 @@
 """Every kernel and the two whole modules beside everybody who does the same, each right before it is timed.
 
-    python benchmarks/kernel_suite.py --suite all --output results.csv            one GPU, below 8 minutes
-    python benchmarks/kernel_suite.py --suite tiny --device cpu --output tiny.csv seconds, on anything: proves the way
+    python benchmarks/kernel_suite.py --suite all --output results.csv             one GPU, below 8 minutes
+    python benchmarks/kernel_suite.py --suite tiny --device cpu --output tiny.csv  minutes, on anything: proves the way
 
 Needs torch, triton, transformers and pydantic, and the package on the path (``PYTHONPATH=platform:kernels``). First the
 device's own ceilings: what it copies and multiplies. Then, case by case: float64 is computed, every provider's error
 against it is noted, and where ours exceeds its tolerance, holds NaN (new memory is poisoned), differs between two runs
 or breaks a promise of its own, nothing of the case is timed. A row is appended as soon as it is known, so that a
-stopped suite leaves what it had; what a machine cannot do has a row that says why.
+stopped suite leaves what it had; what a machine cannot do has a row that says why. (As ``kernels.py`` this file would
+be taken by transformers for Hugging Face's package of that name.)
 
 ``p50_ms`` is the GPU's time (triton's ``do_bench``: caches flushed, inputs in turn) or a CPU's wall clock; ``wall_ms``
 is the wall clock of many steps one after the other. ``floor_ms`` is the longer of least bytes at the copy's rate and
@@ -22,7 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,13 @@ class OutOfTime(Exception):
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise `OutOfTime` in what takes longer."""
+    """Raise `OutOfTime` in what takes longer, and again where somebody catches it and goes on."""
 
     def stop(*_: object) -> None:
         raise OutOfTime(f"{seconds:.0f} s were over")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 5.0)
     try:
         yield
     finally:
@@ -185,7 +186,7 @@ class Suite:
         self, make: Callable[[], Step], exact: Sequence[Tensor] | None, *, twice: bool
     ) -> tuple[Step, float | str]:
         """A step that is ready to be timed, and its error; NaN if it is not the same at every run."""
-        with poisoned() if twice else _as_it_is():
+        with poisoned() if twice else nullcontext():
             step = make()
             found = [each.detach().clone() for each in step.results(step.run())]
             again = make() if twice else None
@@ -222,11 +223,6 @@ class Suite:
         finally:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 def _name(dtype: torch.dtype) -> str:
