@@ -2,7 +2,9 @@
 
 import logging
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, so that the processes which share the suite end together."""
     long = {item.path for item in items if STARTS_PROCESSES & set(getattr(item, "fixturenames", ()))}
     items.sort(key=lambda item: item.path not in long)
+
+
+@contextmanager
+def no_file_above(num_bytes: int) -> Iterator[None]:
+    """The system refuses to write more into any file, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _test_data(folder: str) -> Path:

@@ -52,7 +52,7 @@ def test_a_killed_split_goes_on_after_its_last_finished_stage(
         again = split([corpus], str(half), **arguments)
     assert again.checksum == calm.checksum
     assert rows_and_card(half) == rows_and_card(tmp_path / "calm")
-    assert {path.name for path in half.iterdir()} == {"split.json", "split.parquet", "test.parquet"}
+    assert {path.name for path in half.iterdir()} == {".lock", "split.json", "split.parquet", "test.parquet"}
     other = split([corpus], str(tmp_path / "other"), **{**arguments, "seed": 2})
     subprocess.run([sys.executable, "-c", KILLED, corpus, str(tmp_path / "changed"), "measure"], check=False)
     changed = split([corpus], str(tmp_path / "changed"), **{**arguments, "seed": 2})

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from protein2text.answerers import AnswerConfig
 from protein2text.cli import app
-from protein2text.errors import ConfigError, MissingFile, MissingWeights, ResumeMismatch
+from protein2text.errors import ConfigError, DiskFull, MissingFile, MissingWeights, ResumeMismatch
 from protein2text.generate.predict import predict
 from protein2text.generate.seeds import record_seed
 from protein2text.models.checkpoints import sha256_of
@@ -23,6 +23,7 @@ from protein2text.models.conversion import convert
 from protein2text.models.generation import Decoding
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.proteins import Protein
+from tests.conftest import no_file_above
 from tests.generate import killed_prediction
 from tests.generate.conftest import read, record, records, save_model, sequence, write
 
@@ -77,6 +78,14 @@ def test_compatibility_mode_writes_what_the_reference_wrote(golden: Path, tmp_pa
     given = [entry["amino_seq"] for entry in json.loads((folder / "input.json").read_text(encoding="utf-8"))]
     alone = [model.ask(sequence, row["Prompt"], greedy).text for sequence, row in zip(given, rows, strict=True)]
     assert [row["Predicted"] for row in rows] == alone
+
+
+def test_a_full_disk_is_named_and_the_answers_are_kept(model_folder: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.json", records(9))
+    few = GREEDY.model_copy(update={"batch_tokens": 1})
+    with no_file_above(3000), pytest.raises(DiskFull, match=f"{tmp_path}: its disk is full .*the same command again"):
+        predict(source, model_folder, tmp_path / "out.jsonl", few)
+    assert 0 < predict(source, model_folder, tmp_path / "out.jsonl", few).already_answered < 9
 
 
 def test_order_and_bound_change_no_sampled_answer(model_folder: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.data.corpus_writer import CorpusWriter
-from protein2text.data.output_folder import refuse_strangers, remove_half
+from protein2text.data.output_folder import refuse_strangers, remove_half, writing
 from protein2text.data.parsing import parse_pieces
 from protein2text.data.readers.formats import detect
 from protein2text.data.reading import outcomes
@@ -68,7 +68,8 @@ def ingest(
     Raises:
         MissingFile: a source is not there.
         ConfigError: a source is in no known format, its store's library is not installed, or the output folder holds
-            something else.
+            something else or is written by another process.
+        DiskFull: the corpus does not fit on its disk.
         ResumeMismatch: the folder holds a finished corpus of other sources or another limit.
         CorruptCheckpoint: the folder holds the finished corpus, and it was altered.
         ServiceError: UniProt, or a store, did not answer as it should.
@@ -76,16 +77,34 @@ def ingest(
     started = time.monotonic()
     folder = Path(output).resolve()
     files = expand(sources)
-    if uniprot is not None:
-        files.append(str(fetch(uniprot, folder / "download", progress=progress)))
-    if not files:
+    if not files and uniprot is None:
         raise ConfigError("data ingest", "sources", "none given; name a file or folder, or a UniProt query")
     inputs = described(files)
-    if (folder / "card.json").exists():
-        card = _same_corpus(folder, with_sums(files, inputs), max_residues)
-        return _summary(folder, card, time.monotonic() - started, True)
-    folder.mkdir(parents=True, exist_ok=True)
-    refuse_strangers(folder, {"records", "quarantine", "download", "card.json"}, "corpus")
+    if not (folder / "card.json").exists():
+        refuse_strangers(folder, {"records", "quarantine", "download", "card.json"}, "corpus")
+    elif uniprot is None:  # whoever only reads needs no right to write
+        return _finished(folder, files, inputs, max_residues, started)
+    with writing(folder):
+        if uniprot is not None:
+            files.append(str(fetch(uniprot, folder / "download", progress=progress)))
+            inputs = described(files)
+        if (folder / "card.json").exists():  # written meanwhile
+            return _finished(folder, files, inputs, max_residues, started)
+        card = _written(folder, files, inputs, max_residues, progress)
+    return _summary(folder, card, time.monotonic() - started, False)
+
+
+def _finished(
+    folder: Path, files: list[str], inputs: list[dict[str, Any]], max_residues: int, started: float
+) -> IngestSummary:
+    card = _same_corpus(folder, with_sums(files, inputs), max_residues)
+    return _summary(folder, card, time.monotonic() - started, True)
+
+
+def _written(
+    folder: Path, files: list[str], inputs: list[dict[str, Any]], max_residues: int, progress: Progress | None
+) -> dict[str, Any]:
+    """The card of a corpus that is made anew in a folder that this process holds."""
     remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
     parse = partial(parse_pieces, max_residues=max_residues)
@@ -99,7 +118,7 @@ def ingest(
         card = writer.finish(summed.result(), max_residues)
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
-    return _summary(folder, card, time.monotonic() - started, False)
+    return card
 
 
 def described(files: list[str]) -> list[dict[str, Any]]:

@@ -26,14 +26,14 @@ def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
 
     Args:
         folder: may be absent.
-        own: names that belong there; files on their way to one, ``NAME.tmp``, and a report do too.
+        own: names that belong there; files on their way to one, ``NAME.tmp``, a report and the lock do too.
         made: what the command makes, for the message.
 
     Raises:
         ConfigError: something else lies there.
     """
     names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-    if strangers := [name for name in names if name.removesuffix(".tmp") not in {*own, REPORT}]:
+    if strangers := [name for name in names if name.removesuffix(".tmp") not in {*own, REPORT, LOCK}]:
         raise ConfigError(str(folder), "output", f"holds {min(strangers)!r}, no {made}; choose an empty folder")
 
 
@@ -68,6 +68,19 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
         if not is_full:
             raise
         raise DiskFull(str(folder), free, str(error)) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, against other processes, and name a full disk.
+
+    Raises:
+        ConfigError: another process holds it.
+        DiskFull: no space, quota or file size is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with naming_a_full_disk(folder), hold(folder):
+        yield
 
 
 def remove_half(folder: Path, kinds: Collection[str]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.data.records import load_card, open_shard, stream_records
 from protein2text.errors import ConfigError
 
@@ -91,6 +92,7 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
         MissingFile: no finished corpus.
         CorruptCheckpoint: a card or shard that cannot be read.
         ConfigError: the file exists, and no export wrote it.
+        DiskFull: it does not fit on its disk; nothing of it stays.
     """
     path = Path(output).resolve()
     apart = path.with_name(f"{path.name}.left_out.jsonl")
@@ -99,7 +101,22 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
     for folder in corpus:
         load_card(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, left_out, exported = path.with_name(f"{path.name}.tmp"), Counter[str](), 0
+    part = path.with_name(f"{path.name}.tmp")
+    try:
+        with naming_a_full_disk(path.parent):
+            exported, left_out = _write(corpus, part, apart, progress)
+            os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return Export(str(path), exported, dict(left_out.most_common()), str(apart))
+
+
+def _write(
+    corpus: Sequence[str | Path], part: Path, apart: Path, progress: Progress | None
+) -> tuple[int, Counter[str]]:
+    """Write both files; how many questions there are, and what was left out by reason."""
+    left_out, exported = Counter[str](), 0
     with part.open("w", encoding="utf-8") as file, apart.open("w", encoding="utf-8") as others:
         file.write("[")
         for record in stream_records(corpus):
@@ -114,8 +131,7 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
         file.write("\n]\n")
         for row in _refused(corpus):
             _leave_out(others, left_out, row["source"], row["record"] or row["place"], row["reason"])
-    os.replace(part, path)
-    return Export(str(path), exported, dict(left_out.most_common()), str(apart))
+    return exported, left_out
 
 
 def _text_of(entry: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from protein2text.data import mmseqs
 from protein2text.data.data_config import Kind, OnHit
-from protein2text.data.output_folder import refuse_strangers
+from protein2text.data.output_folder import refuse_strangers, writing
 from protein2text.data.protein_table import ProteinTable
 from protein2text.data.records import load_card
 from protein2text.data.split_card import measured_and_written
@@ -94,7 +94,9 @@ def split(
 
     Raises:
         MissingFile: no such corpus, assignment or dates.
-        ConfigError: arguments that do not fit the kind, or a file that does not cover the corpora.
+        ConfigError: arguments that do not fit the kind, a file that does not cover the corpora, or another process
+            writes to the folder.
+        DiskFull: the split does not fit on its disk.
         LeakError: a sequence, accession or text on both sides, or no protein left for test.
         ResumeMismatch: the folder holds a split of other corpora or made with other arguments.
     """
@@ -110,20 +112,23 @@ def split(
     if (folder / "split.json").exists():
         return _summary(folder, _same_split(folder, inputs), time.monotonic() - started, already_done=True)
     refuse_strangers(folder, {"work", "split.parquet", "test.parquet", "split.json"}, "split")
-    work = SplitWork(folder, {**inputs, "tool": mmseqs.version()}, progress)
-    with work.stage("read", f"read {len(corpus)} corpora"):
-        table = ProteinTable.load(corpus)
-    limits = {"min_identity": min_identity, "coverage": coverage}
-    if kind == "by_cluster":
-        sides = by_cluster(table, work, share=test_share, seed=seed, on_hit=on_hit, **limits)
-    elif kind == "by_member":
-        sides = from_file(table, work, Path(str(assignment)))
-    else:
-        known = {**dates_in_provenance(corpus), **(dates_in_table(Path(dates)) if dates else {})}
-        day = parse_date(str(after))
-        assert day is not None, "checked with the other arguments"
-        sides = temporal(table, work, known, after=day, on_hit=on_hit, **limits)
-    card = measured_and_written(folder, corpus, table, sides, inputs, work)
+    with writing(folder):
+        if (folder / "split.json").exists():  # written meanwhile
+            return _summary(folder, _same_split(folder, inputs), time.monotonic() - started, already_done=True)
+        work = SplitWork(folder, {**inputs, "tool": mmseqs.version()}, progress)
+        with work.stage("read", f"read {len(corpus)} corpora"):
+            table = ProteinTable.load(corpus)
+        limits = {"min_identity": min_identity, "coverage": coverage}
+        if kind == "by_cluster":
+            sides = by_cluster(table, work, share=test_share, seed=seed, on_hit=on_hit, **limits)
+        elif kind == "by_member":
+            sides = from_file(table, work, Path(str(assignment)))
+        else:
+            known = {**dates_in_provenance(corpus), **(dates_in_table(Path(dates)) if dates else {})}
+            day = parse_date(str(after))
+            assert day is not None, "checked with the other arguments"
+            sides = temporal(table, work, known, after=day, on_hit=on_hit, **limits)
+        card = measured_and_written(folder, corpus, table, sides, inputs, work)
     return _summary(folder, card, time.monotonic() - started, already_done=False)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.answerers import AnswerConfig, Answerer, Query, Reply, open_answerer
+from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.errors import AnsweringFailed, ConfigError, PredictionStopped, RecordError
 from protein2text.generate.predict_output import PredictionFile, write_rejections
 from protein2text.generate.predict_records import Question, Rejection, read_questions
@@ -75,6 +76,7 @@ def predict(
         ResumeMismatch: the output was begun with another input, model or decoding.
         CorruptCheckpoint: the model differs from its manifest.
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
+        DiskFull: the answers do not fit on their disk; those written are kept.
     """
     return predict_with(open_answerer(str(model), config, tracking_uri=tracking_uri), source, output, on_event=on_event)
 
@@ -89,7 +91,8 @@ def predict_with(answerer: Answerer, source: Path, output: Path, *, on_event: On
     fixed = {"model": answerer.identity, **answerer.settings}
     rejected_output = output.with_name(f"{output.name}.rejected.jsonl")
     progress = _Progress(on_event or (lambda event: None))
-    with PredictionFile(output, {"input_sha256": sha256_of(source), **fixed}) as file:
+    header = {"input_sha256": sha256_of(source), **fixed}
+    with naming_a_full_disk(output.absolute().parent), PredictionFile(output, header) as file:
         write_rejections(rejected_output, rejections)
         waiting = [query for query in queries if int(query.id) not in file.done]
         try:

@@ -50,8 +50,8 @@ class PredictionFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._sync()
-        self._file.close()
+        with self._file:  # closed, even where its last rows find no space
+            self._sync()
 
     @property
     def done(self) -> set[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.data.ingest import described, same_sources, with_sums
-from protein2text.data.output_folder import LOCK, hold, naming_a_full_disk, refuse_strangers
+from protein2text.data.output_folder import refuse_strangers, writing
 from protein2text.data.reading import outcomes
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError
@@ -103,9 +103,8 @@ def build(
     settings = {"calibration_entries": calibration_entries, "seed": seed}
     if (finished := _finished(folder, inputs, settings)) is not None:
         return _summary(finished, started, already_done=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    refuse_strangers(folder, {MANIFEST, LOCK, INCOMING, *generations(folder)}, "index")
-    with hold(folder), naming_a_full_disk(folder):
+    refuse_strangers(folder, {MANIFEST, INCOMING, *generations(folder)}, "index")
+    with writing(folder):
         if (finished := _finished(folder, inputs, settings)) is not None:  # by another build, meanwhile
             return _summary(finished, started, already_done=True)
         remove(folder, generations(folder))

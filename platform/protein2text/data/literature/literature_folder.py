@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protein2text.data.literature.writer import KINDS, LITERATURE_VERSION
-from protein2text.data.output_folder import LOCK, hold, refuse_strangers, remove_half
+from protein2text.data.output_folder import refuse_strangers, remove_half, writing
 from protein2text.data.records import read_card, row_bytes, write_json
 from protein2text.errors import CorruptCheckpoint, ResumeMismatch
 
@@ -23,7 +23,7 @@ BEGUN = "begun.json"
 DOWNLOAD = "download"
 """Folder of fetched articles and their metadata."""
 SEARCHES = "searches.jsonl"
-_OURS = {*KINDS, BEGUN, LOCK, DOWNLOAD, SEARCHES, "card.json"}
+_OURS = {*KINDS, BEGUN, DOWNLOAD, SEARCHES, "card.json"}
 
 
 @contextmanager
@@ -32,10 +32,10 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: another process holds it, or it holds something else than literature.
+        DiskFull: no space, quota or file size is left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     refuse_strangers(folder, _OURS, "literature")
-    with hold(folder):
+    with writing(folder):
         yield
 
 

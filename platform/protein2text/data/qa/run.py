@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.config import read_mapping
+from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.data.qa.corpus import assemble
 from protein2text.data.qa.generate import Progress, generate, generation_header, literature_mark
 from protein2text.data.qa.generated_folder import MIN_INTERVAL_S, GeneratedFolder
@@ -78,7 +79,7 @@ def make_qa(
     started = time.monotonic()
     folder = Path(output).resolve()
     passages = PassageFolder(literature)
-    with GeneratedFolder(folder, min_interval_s=min_interval_s) as texts:
+    with naming_a_full_disk(folder), GeneratedFolder(folder, min_interval_s=min_interval_s) as texts:
         num_pending = _pending(passages, texts, config, rules)
         if not num_pending and _is_current(folder, texts, rules):
             logger.info("%s holds the corpus of these texts and rules already; nothing to do", folder)
