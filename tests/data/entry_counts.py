@@ -35,18 +35,22 @@ def fasta(data: bytes) -> int:
 
 
 def xml(data: bytes) -> int:
-    """One per opening tag, and one per piece of other text outside of entries."""
+    """One per opening tag, one per piece of other text outside of entries, and one for a frame that is not closed."""
     count, outside, inside = 0, "", False
+    before: str | None = None
     for part in re.split(r"(<entry[\s>]|</entry\s*>)", data.decode("utf-8", "replace")):
         if part.startswith("<entry"):
             count += 1 + (not inside and _strange(outside))
+            before = outside if before is None else before
             outside, inside = "", True
         elif re.fullmatch(r"</entry\s*>", part):
             count += not inside
+            before = outside if before is None else before
             outside, inside = "", False
         elif not inside:
             outside += part
-    return count + (not inside and _strange(outside))
+    framed = "<uniprot" in (outside if before is None else before)
+    return count + (not inside and _strange(outside)) + (framed and not inside and "</uniprot" not in outside)
 
 
 AROUND = (("<?xml", "?>"), ("<!--", "-->"), ("<uniprot", ">"), ("</uniprot", ">"), ("<copyright>", "</copyright>"))

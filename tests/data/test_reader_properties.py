@@ -205,6 +205,7 @@ def test_json_that_strains_a_parser(data: bytes) -> None:
     rows = outcomes("json", data, 1000)
     assert rows
     assert all(row["reason"] for row in rows)
+    assert not any(word in row["message"] for row in rows for word in ("recursion", "sys.", "Error"))
 
 
 def test_half_a_letter_is_named() -> None:
@@ -248,6 +249,44 @@ def test_a_flipped_bit_in_gzip_is_found(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(apply(PACKED, [("flip", bit, 0, at, b"")]))
     rows = packed_outcomes(path)
     assert rows[-1]["reason"] in ("damaged_gzip", "truncated_gzip")
+
+
+def test_all_that_unpacks_before_damage_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tsv.gz"
+    for at in (len(PACKED) - 6, len(PACKED) - 2, len(PACKED) // 2):  # checksum, length, data
+        path.write_bytes(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
+        member, readable = zlib.decompressobj(wbits=-15), b""  # deflate alone: it checks no trailer
+        try:
+            for byte in path.read_bytes()[10:-8]:
+                readable += member.decompress(bytes([byte]))
+        except zlib.error:
+            assert at == len(PACKED) // 2
+        rows = packed_outcomes(path)
+        assert len(rows) == readable.count(b"\n") - 1 + 1
+        assert rows[-1]["reason"] == "damaged_gzip"
+        assert "Fetch the file again" in rows[-1]["message"]
+    assert len(rows) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"),
+    [
+        ("uniprot-xml", b"</uniprot>\n"),
+        ("uniprot-xml", b"</entry>"),
+        ("uniprot-flat", b"//"),
+        ("json", b"]"),
+        ("json", b'"'),
+    ],
+)
+def test_a_file_that_was_cut_is_told_once_with_a_remedy(name: str, removed: bytes) -> None:
+    whole = dict(SEEDS[::-1])[name]
+    rows = outcomes(name, whole[: whole.rindex(removed)], 64)
+    assert [row["reason"] for row in rows if row["reason"]] == ["cut_short"]
+    assert "etch the file again." in rows[-1]["message"]
+
+
+def test_bare_xml_entries_need_no_frame() -> None:
+    assert [row["reason"] for row in outcomes("uniprot-xml", XML_ENTRY.format(name="P1").encode(), 64)] == [None]
 
 
 @pytest.mark.parametrize(

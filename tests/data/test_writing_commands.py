@@ -1,5 +1,7 @@
 """What the commands that write data share: one process at a time in a folder, and one line where the disk is full."""
 
+import gzip
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,3 +53,12 @@ def test_a_full_disk_is_named(tmp_path: Path, commands: Commands, command: str) 
     with no_file_above(1), pytest.raises(DiskFull, match=rf"{tmp_path / 'out'}: its disk is full .*Free some"):
         commands[command]()
     assert not list((tmp_path / "out").rglob("questions.json*tmp"))
+
+
+def test_a_source_that_was_cut_is_named_in_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "whole.fasta").write_text(FASTA)
+    (tmp_path / "cut.fasta.gz").write_bytes(gzip.compress(FASTA.encode())[:-9])
+    with caplog.at_level(logging.WARNING, logger="protein2text.data.ingest"):
+        ingest([str(tmp_path / "whole.fasta"), str(tmp_path / "cut.fasta.gz")], str(tmp_path / "out"), max_residues=100)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("cut.fasta.gz was not read to its end: the gzip file breaks off")

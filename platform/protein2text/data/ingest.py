@@ -116,6 +116,8 @@ def _written(
                 counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
                 progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
         card = writer.finish(summed.result(), max_residues)
+    for source, problem in writer.not_whole:
+        logger.warning("%s was not read to its end: %s", source, problem)
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
     return card

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from protein2text.data.readers.entries import SHOWN, Entry, Piece, Place
+from protein2text.data.readers.entries import SHOWN, Entry, Piece, Place, what_failed
 from protein2text.data.readers.formats import READERS, cut_file
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, Record, provenance_json
 from protein2text.errors import RecordError
@@ -118,7 +118,7 @@ def _made(make: Callable[[Source, str, Place], T], source: Source, entry: Entry,
         except RecordError as error:
             return Refusal(source.name, place.place, error.record, error.reason, error.value[:SHOWN], str(error))
         except _MALFORMED as error:
-            code, problem = "unreadable", f"{type(error).__name__}: {error}"
+            code, problem = "unreadable", f"{place.place}: {what_failed(error)}. Correct the entry, or fetch it again."
     return Refusal(source.name, place.place, None, code, entry.raw[:SHOWN], problem)
 
 

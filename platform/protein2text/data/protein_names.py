@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from protein2text.data.greek import GREEK_NAMES
-from protein2text.data.readers.entries import Entry, Place, checked_protein
+from protein2text.data.readers.entries import Entry, Place, checked_protein, what_failed
 from protein2text.data.readers.formats import detect, read_entries
 from protein2text.data.records import iter_local
 from protein2text.data.sources import expand, short_names
@@ -87,7 +87,7 @@ class NamedProteins:
         except RecordError as error:
             self._refuse(place, error.record, error.reason, error.value, str(error))
         except _UNREADABLE as error:
-            self._refuse(place, "", "unreadable", str(raw)[:200], f"{type(error).__name__}: {error}")
+            self._refuse(place, "", "unreadable", str(raw)[:200], f"{what_failed(error)}. Correct the entry.")
 
     def _add(self, parsed: Parsed, place: Place) -> None:
         limited = Place(place.source, place.place, self.max_residues)

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -27,6 +27,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _SLICE = 1 << 14
 """Packed bytes unpacked at a time: 16 MiB at the worst ratio."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+CUT_SHORT = "cut_short"
+"""Reason of the row that stands for the rest of a file which ends, or cannot be read further, inside of something."""
+NOT_WHOLE = ("truncated_gzip", "damaged_gzip", "decompression_bomb", CUT_SHORT)
+"""Reasons of rows that stand for the rest of a file, of unknown length."""
 
 
 class DamagedSource(Exception):
@@ -149,9 +155,11 @@ def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
                     data = data.lstrip(b"\0")  # padding between members
                     member = zlib.decompressobj(wbits=31) if data else member
                     continue
+                before = member.copy()  # of the call that meets damage, zlib passes nothing on
                 try:
                     text = member.decompress(data)
                 except zlib.error as error:
+                    yield _until_damage(before, data)
                     raise DamagedSource("damaged_gzip", f"the gzip data are damaged: {error}") from None
                 data = member.unused_data
                 unpacked += len(text)
@@ -160,7 +168,16 @@ def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
                     problem = f"{packed} bytes unpack to more than {unpacked}; the limit is {MAX_RATIO} for one"
                     raise DamagedSource("decompression_bomb", problem)
     if not member.eof:
-        raise DamagedSource("truncated_gzip", "the gzip file breaks off")
+        raise DamagedSource("truncated_gzip", "the gzip file breaks off: it was not copied to its end")
+
+
+def _until_damage(member: "zlib._Decompress", data: bytes) -> bytes:
+    """What unpacks of data that are damaged somewhere, in a member's trailer for instance."""
+    text = bytearray()
+    with suppress(zlib.error):
+        for place in range(len(data)):
+            text += member.decompress(data[place : place + 1])
+    return bytes(text)
 
 
 def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -218,7 +235,7 @@ def _reaching(path: str) -> Iterator[None]:
     except OSError as error:
         if is_remote(path):
             raise unreachable(path, error) from error
-        raise DamagedSource("unreadable", f"the file cannot be read further: {error}") from error
+        raise DamagedSource(CUT_SHORT, f"the file cannot be read further: {error}") from error
     except Exception as error:  # each store has errors of its own
         if is_remote(path):
             raise unreachable(path, error) from error

@@ -14,6 +14,7 @@ READING_STAGES = {
         "truncated_gzip",
         "damaged_gzip",
         "decompression_bomb",
+        "cut_short",
         "entry_too_large",
         "bad_row",
         "unknown_schema",

@@ -131,8 +131,8 @@ def num_line_ends(data: bytes) -> int:
 
 def damage_piece(damage: DamagedSource, line: int, begun: bytes) -> Piece:
     """What stands for the rest of a file: the entry that was begun, and all that would have followed."""
-    problem = f"{damage.problem}; nothing from line {line} on can be read"
-    return Piece(line, begun[:SHOWN], "", problem, damage.reason)
+    problem = f"{damage.problem}; nothing from line {line} on can be read. Fetch the file again"
+    return Piece(line, begun[:SHOWN], "", f"{problem}.", damage.reason)
 
 
 def _last_end(boundary: re.Pattern[bytes], data: bytearray, floor: int) -> int:
@@ -187,6 +187,19 @@ def checked_protein(accession: str, sequence: str, place: Place, stated_length: 
             "Fetch the entry again: the sequence was cut or altered.",
         )
     return Protein(accession, residues)
+
+
+def what_failed(error: Exception) -> str:
+    """Python's complaint about an entry, in the entry's terms."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep to be read"
+    if "integer string conversion" in str(error):
+        return "it holds a number of thousands of digits"
+    if isinstance(error, KeyError):
+        return f"it lacks the key {error}"
+    if isinstance(error, (TypeError, AttributeError, IndexError)):
+        return f"a value in it is not of the kind that its format has there, null for a text for instance ({error})"
+    return str(error)
 
 
 def no_text(accession: str) -> UnusableRecord:

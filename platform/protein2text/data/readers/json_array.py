@@ -15,8 +15,9 @@ from protein2text.data.readers.entries import (
     cut_after,
     damage_piece,
     numbered_lines,
+    what_failed,
 )
-from protein2text.data.sources import DamagedSource
+from protein2text.data.sources import CUT_SHORT, DamagedSource
 
 _LINES = "lines"
 """Context of pieces in which every line is an entry: a broken one costs only itself."""
@@ -97,10 +98,11 @@ def _cut_values(chunks: Iterator[bytes]) -> Iterator[Piece]:
     if damage is not None:
         yield damage_piece(damage, line, text.encode())
     elif text or listed:
+        remedy = "Correct this place, or fetch the file again."
         problem = (
             f"{problem or 'no value'}; nothing after it can be read" if text else "the list is not closed: cut here"
         )
-        yield Piece(line, text[:SHOWN].encode(), "", problem)
+        yield Piece(line, text[:SHOWN].encode(), "", f"{problem}. {remedy}", CUT_SHORT)
 
 
 def _beyond(texts: Iterator[str], line: int) -> Iterator[Piece]:
@@ -109,7 +111,12 @@ def _beyond(texts: Iterator[str], line: int) -> Iterator[Piece]:
         end = _after(_AFTER_LIST, more, 0)
         line += more.count("\n", 0, end)
         if end < len(more):
-            yield Piece(line, more[end : end + SHOWN].encode(), "", "text after the end of the list is not read")
+            yield Piece(
+                line,
+                more[end : end + SHOWN].encode(),
+                "",
+                "text after the end of the list is not read. Put it into the list.",
+            )
             return
 
 
@@ -127,7 +134,7 @@ def _whole_values(text: str, ended: bool) -> tuple[int, int, str | None]:
                 break
             whole, count = end, count + 1
     except (ValueError, RecursionError) as error:
-        return whole, count, str(error).split(": line", 1)[0]
+        return whole, count, what_failed(error).split(": line", 1)[0]
     return whole, count, None
 
 

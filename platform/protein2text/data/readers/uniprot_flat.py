@@ -21,6 +21,7 @@ from protein2text.data.readers.entries import (
     stated_licence,
 )
 from protein2text.data.records import Record, make_record
+from protein2text.data.sources import CUT_SHORT
 from protein2text.errors import UnusableRecord
 from protein2text.proteins import Protein
 
@@ -75,7 +76,8 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
     tail = decoded(text[start:])
     if rest := tail.lstrip():
         line += tail.count("\n", 0, len(tail) - len(rest))
-        yield Entry(f"line {line}", rest, f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines")
+        problem = f"the file ends inside this entry, after {rest.count(chr(10)) + 1} lines. Fetch the file again."
+        yield Entry(f"line {line}", rest, problem, CUT_SHORT)
 
 
 def comments_of(lines: str, topics: re.Pattern[str]) -> list[tuple[str, str]]:

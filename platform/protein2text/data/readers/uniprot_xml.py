@@ -6,8 +6,18 @@ from typing import Any
 from xml.etree import ElementTree
 
 from protein2text.data.evidence import function_text
-from protein2text.data.readers.entries import Entry, Piece, Place, checked_protein, cut_after, no_text, stated_licence
+from protein2text.data.readers.entries import (
+    Entry,
+    Piece,
+    Place,
+    checked_protein,
+    cut_after,
+    no_text,
+    num_line_ends,
+    stated_licence,
+)
 from protein2text.data.records import Record, make_record
+from protein2text.data.sources import CUT_SHORT
 from protein2text.errors import UnusableRecord
 from protein2text.proteins import Protein
 
@@ -15,14 +25,30 @@ _END = re.compile(rb"</entry\s*>")
 _TAG = re.compile(r"<entry(?=[\s>])|</entry\s*>")
 _FRAME = re.compile(r"<\?xml.*?\?>|<!--.*?-->|</?uniprot[^<>]*>|<copyright>.*?</copyright>", re.DOTALL)
 """What may stand outside of entries."""
-_STRAY = "text that belongs to no entry"
+_STRAY = "text that belongs to no entry. Remove it, or restore the entry that it is a part of."
+_CUT = "the file ends inside this entry. Fetch the file again."
+_UNCLOSED = "the file ends without </uniprot>, so entries may be missing. Fetch the file again."
 _NO_EVIDENCE = ElementTree.Element("evidence")
 _NAMESPACE = re.compile(r"""\sxmlns(?::\w+)?\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """Pieces that end with an entry."""
-    return cut_after(_END, chunks)
+    """Pieces that end with an entry; a problem, where a file that begins with ``<uniprot`` does not close it."""
+    first = last = None
+    for last in cut_after(_END, chunks):
+        first = first or last
+        yield last
+    if first and last and last.problem is None and _is_unclosed(first, last):
+        yield Piece(last.line + num_line_ends(last.data), b"", "", _UNCLOSED, CUT_SHORT)
+
+
+def _is_unclosed(first: Piece, last: Piece) -> bool:
+    """Whether a file opens ``<uniprot`` before its first entry and ends, outside of any, without closing it."""
+    before = _TAG.split(first.data.decode("utf-8", "replace"), maxsplit=1)[0]
+    end = last.data.decode("utf-8", "replace")
+    tags = list(_TAG.finditer(end))
+    is_inside = bool(tags) and tags[-1][0] == "<entry"
+    return "<uniprot" in before and not is_inside and "</uniprot" not in end[tags[-1].end() if tags else 0 :]
 
 
 def split(text: str, line: int, context: str) -> Iterator[Entry]:
@@ -35,7 +61,7 @@ def split(text: str, line: int, context: str) -> Iterator[Entry]:
         start = end - len(body)
         line += text.count("\n", counted, start)
         counted = start
-        yield Entry(f"line {line}", body, problem)
+        yield Entry(f"line {line}", body, problem, CUT_SHORT if problem == _CUT else "unreadable")
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, str | None]]:
@@ -46,7 +72,7 @@ def _spans(text: str) -> Iterator[tuple[int, int, str | None]]:
         end = tag.start() if opening else tag.end()  # an entry that is never closed costs only itself
         yield position, end, None if begun else _STRAY
         position, begun = end, opening
-    yield position, len(text), "the file ends inside this entry" if begun else _STRAY
+    yield position, len(text), _CUT if begun else _STRAY
 
 
 def parse(raw: str, place: Place) -> Record:
