@@ -398,6 +398,82 @@ def test_unknown_content_names_the_known_formats(tmp_path: Path, content: str) -
         detect(str(path))
 
 
+TWICE = "Entry\tFunction [CC]\tSequence\tEntry\nP1\tFUNCTION: Binds.\tMKV\tP2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "a web page, or XML of another kind; download it again"),
+        (b"<?xml version='1.0'?><PubmedArticleSet><entryterm/></PubmedArticleSet>", "XML of another kind"),
+        (TWICE.encode(), "names the column 'Entry' twice; keep one"),
+        (">P1\nMKV\n".encode("utf-16-le"), "UTF-16 without the mark.* save it as UTF-8"),
+        (">P1\nMKV\n".encode("utf-16-be"), "UTF-16 without the mark.* save it as UTF-8"),
+        (b'"Entry","Function [CC]","Sequence"\n', "as a CSV table; save it as TSV"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "uniprot_sprot.dat"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        detect(str(path))
+
+
+def test_lines_may_end_as_on_old_macs(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    for text in (">P1 one\nMKV\n>P2 two\nMKL\n", TWICE.replace("\tEntry\n", "\n").replace("\tP2\n", "\n")):
+        path.write_text(text)
+        expected = read(path)
+        path.write_bytes(text.replace("\n", "\r").encode())
+        assert read(path) == expected
+        assert expected[0]
+
+
+def test_what_python_reads_as_json_but_is_no_text_is_refused(tmp_path: Path) -> None:
+    nan = [{"amino_seq": float("nan")}, {"conversations": conversation("<protein_sequence>\nWhat?", float("nan"))}]  # type: ignore[arg-type]
+    path = write_questions(tmp_path / "qa.json", *nan)
+    for entry in read_entries(str(path), "json"):
+        with pytest.raises(ValueError, match="it holds NaN, which is no JSON; write null"):
+            READERS["json"].parse(entry.raw, Place("qa.json", entry.place, 10))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"conversations": [None, None]}, r"conversations: turns from \[None, None\]; one human turn"),
+        ({"conversations": [{"from": "human", "value": 5}, {"from": "gpt"}]}, "human turn: value 5; a text is needed"),
+        ({"amino_seq": 1.5}, "amino_seq: 1.5; a text is needed"),
+        ({"question_kind": {"a": 1}}, r"question_kind: \{'a': 1\}; a text is needed"),
+        ({"facts": [None]}, "facts: None; a text is needed"),
+    ],
+)
+def test_a_questions_field_of_another_kind_is_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    _, (error,) = read(write_questions(tmp_path / "qa.json", change))
+    assert re.search(said, str(error))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"proteinDescription": {"recommendedName": {"fullName": None}}}, "recommendedName.fullName: null; an object"),
+        ({"comments": [None]}, r"comments\[0\]: null; an object is expected"),
+        (
+            {"comments": [{"commentType": "FUNCTION", "texts": [{"value": 5}]}]},
+            r"comments\[0\].texts\[0\].value: 5; a text",
+        ),
+        ({"primaryAccession": None}, "primaryAccession: null; a text is expected"),
+        ({"sequence": {"value": "MKV", "length": "3"}}, 'sequence.length: "3"; a whole number'),
+    ],
+)
+def test_a_rest_entrys_field_of_another_kind_is_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    path = tmp_path / "entry.json"
+    function = [{"commentType": "FUNCTION", "texts": [{"value": "Binds."}]}]
+    entry = {"primaryAccession": "P1", "sequence": {"value": "MKV"}, "comments": function, **change}
+    path.write_text(json.dumps(entry))
+    _, (error,) = read(path)
+    assert re.search(f"{said}.*Fetch the entry again", str(error))
+
+
 ENTRY = """\
 ID   ONE_TEST                Reviewed;           4 AA.
 AC   P00001;

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -46,6 +47,22 @@ def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match="cannot be followed"):
         expand([str(tmp_path / "loop")])
+
+
+def test_what_a_folder_holds_beside_files_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "2025").mkdir()
+    with pytest.raises(ConfigError, match="a folder without files, but with 2025; name one of those"):
+        expand([str(tmp_path)])
+    (tmp_path / "gone.fasta").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "two.fasta").write_bytes(FASTA)
+    with caplog.at_level(logging.WARNING, logger="protein2text.data.sources"):
+        assert expand([str(tmp_path)]) == [str(tmp_path / "two.fasta")]
+    assert "passed over 2 folders or links that lead nowhere: 2025, gone.fasta" in caplog.text
+    for card in ("card.json", "split.json"):
+        (tmp_path / card).write_text("{}")
+        with pytest.raises(ConfigError, match=rf"holds {card}, so this program wrote it.*Name the files"):
+            expand([str(tmp_path)])
+        (tmp_path / card).unlink()
 
 
 def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Nothing here holds a whole file, so that a file of any size, or one that unpacks
 import codecs
 import hashlib
 import json
+import logging
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, ServiceError
+
+logger = logging.getLogger(__name__)
 
 ORIGIN_SUFFIX = ".origin.json"
 """Ending of the file that says where a downloaded table beside it came from; it is no source itself."""
@@ -122,8 +125,8 @@ def origin(path: str) -> dict[str, Any]:
 def read_chunks(path: str) -> Iterator[bytes]:
     """A file's text as UTF-8, a mebibyte or more at a time, gunzipped, without a byte-order mark.
 
-    UTF-16 is told by its mark and recoded. Bytes that are no text in their encoding are passed on, or become U+FFFD:
-    they cost the entry that holds them.
+    UTF-16 is told by its mark and recoded. Where lines end in carriage returns alone, line feeds take their place.
+    Bytes that are no text in their encoding are passed on, or become U+FFFD: they cost the entry that holds them.
 
     Raises:
         DamagedSource: nothing after the last chunk can be read.
@@ -134,7 +137,7 @@ def read_chunks(path: str) -> Iterator[bytes]:
     chunks = _chained(first, blocks)
     if first.startswith(_GZIP_MAGIC):
         chunks = _gathered(_gunzipped(chunks))
-    return _as_utf8(chunks)
+    return _with_line_feeds(_as_utf8(chunks))
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -211,6 +214,14 @@ def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from _chained(first.removeprefix(codecs.BOM_UTF8), chunks)
 
 
+def _with_line_feeds(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The text, with line feeds in a file of which the first piece ends its lines as old Macs did."""
+    first = next(chunks, b"")
+    is_old_mac = b"\r" in first and b"\n" not in first
+    for chunk in _chained(first, chunks):
+        yield chunk.replace(b"\r", b"\n") if is_old_mac else chunk
+
+
 def _blocks(path: str, size: int) -> Iterator[bytes]:
     """A file's own bytes."""
     with _reaching(path), _open(path) as file:
@@ -282,13 +293,25 @@ def _local_files(source: str) -> list[str]:
     except (OSError, RuntimeError) as error:  # links that lead to themselves
         raise ConfigError(source, "source", f"cannot be followed: {error}") from None
     if path.is_dir():
-        files = [item for item in path.iterdir() if item.is_file() and not item.name.endswith(ORIGIN_SUFFIX)]
-        if not files:
-            raise ConfigError(
-                source, "source", "is a folder without files; name the files, or the folder that holds them"
-            )
-        return [str(item) for item in sorted(files)]
+        return _files_in(path, source)
     return [str(path)] if path.is_file() else []
+
+
+def _files_in(folder: Path, source: str) -> list[str]:
+    """The files of a folder; a warning tells what else lies there."""
+    if made := [name for name in ("card.json", "split.json") if (folder / name).is_file()]:
+        message = f"holds {made[0]}, so this program wrote it: it is no source. Name the files that it was made of"
+        raise ConfigError(source, "source", message)
+    files = [item for item in folder.iterdir() if item.is_file()]
+    others = sorted(item.name for item in folder.iterdir() if not item.is_file())
+    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    files = [item for item in files if not item.name.endswith(ORIGIN_SUFFIX)]
+    if not files:
+        inside = f", but with {shown}; name one of those" if others else "; name the files"
+        raise ConfigError(source, "source", f"is a folder without files{inside}, or the folder that holds them")
+    if others:
+        logger.warning("%s: passed over %d folders or links that lead nowhere: %s", source, len(others), shown)
+    return [str(item) for item in sorted(files)]
 
 
 def _remote_files(source: str) -> list[str]:

@@ -17,6 +17,7 @@ READING_STAGES = {
         "cut_short",
         "entry_too_large",
         "bad_row",
+        "bad_field",
         "unknown_schema",
     ),
     "with a whole sequence": (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -11,7 +12,20 @@ from protein2text.data.records import Record
 from protein2text.data.sources import DamagedSource, read_chunks
 from protein2text.errors import ConfigError, UnusableRecord
 
+KNOWN = (
+    "FASTA ('>'), UniProt XML (<uniprot> or <entry>), JSON ('[' or '{'), UniProt flat file ('ID   ') or a table with a "
+    "column 'Entry'"
+)
+_UNIPROT = re.compile(r"<(?:uniprot|entry)(?=[\s>])")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"it holds {constant}, which is no JSON; write null, or the value that is meant")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+"""As Python would read it, NaN would become the answer "nan", and a sequence of three residues."""
 
 
 def parse_json_entry(raw: str, place: Place) -> Record:
@@ -22,7 +36,13 @@ def parse_json_entry(raw: str, place: Place) -> Record:
         ValueError: no JSON, or a text that cannot be stored.
     """
     schema, entry = json_entry(raw, place)
-    return uniprot_json.parse(entry, place) if schema == "uniprot" else qa_json.parse(entry, place)
+    if schema == "question":
+        return qa_json.parse(entry, place)
+    try:
+        return uniprot_json.parse(entry, place)
+    except (KeyError, TypeError, AttributeError):
+        uniprot_json.refuse_misfit(entry, place)
+        raise
 
 
 def json_entry(raw: str, place: Place) -> tuple[Literal["uniprot", "question"], dict[str, Any]]:
@@ -32,7 +52,7 @@ def json_entry(raw: str, place: Place) -> tuple[Literal["uniprot", "question"], 
         UnusableRecord: neither of the two.
         ValueError: no JSON, or a text that cannot be stored.
     """
-    entry = json.loads(raw)
+    entry = _DECODER.decode(raw)
     if _SURROGATE.search(raw):
         _refuse_half_letters(entry, place)
     if isinstance(entry, dict) and "primaryAccession" in entry:
@@ -76,23 +96,38 @@ def detect(path: str) -> str:
         ServiceError: its store does not answer.
     """
     try:
-        head = next(read_chunks(path), b"")[:4096].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+        head = next(read_chunks(path), b"").decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     except DamagedSource as damage:
         raise ConfigError(path, "source", f"cannot be read: {damage.problem}") from None
     first_line = head.split("\n", 1)[0]
+    if "\0" in head[:2]:
+        raise ConfigError(path, "source", "it is UTF-16 without the mark that says so; save it as UTF-8")
     if head.startswith(">"):
         return "fasta"
-    if head.startswith("<"):
+    if head.startswith("<") and _UNIPROT.search(head):
         return "uniprot-xml"
     if head.startswith(("[", "{")):
         return "json"
     if head.startswith("ID   "):
         return "uniprot-flat"
-    if "\t" in first_line and "Entry" in first_line.split("\t"):
+    columns = [name.strip() for name in first_line.split("\t")]
+    if "\t" in first_line and "Entry" in columns:
+        if doubled := [name for name, count in Counter(columns).items() if name and count > 1]:
+            raise ConfigError(path, "source", f"its header names the column {doubled[0]!r} twice; keep one of them")
         return "uniprot-tsv"
-    seen = "an empty file" if not head else f"it begins with {first_line[:60]!r}"
-    known = "FASTA ('>'), XML ('<'), JSON ('[' or '{'), UniProt flat file ('ID   ') or a table with a column 'Entry'"
-    raise ConfigError(path, "source", f"{seen}; known are {known}")
+    raise ConfigError(path, "source", f"{_seen(head, first_line)}; known are {KNOWN}")
+
+
+def _seen(head: str, first_line: str) -> str:
+    """How a file begins that is in no known format, and what to do about it."""
+    if not head:
+        return "an empty file"
+    begins = f"it begins with {first_line[:60]!r}"
+    if head.startswith("<"):
+        return f"{begins}, and no <uniprot> or <entry> follows: a web page, or XML of another kind; download it again"
+    if "Entry" in re.split(r"[,;]", first_line.replace('"', "")):
+        return f"{begins}, as a CSV table; save it as TSV, with tabs between the columns"
+    return begins
 
 
 def read_entries(path: str, format_name: str) -> Iterator[Entry]:

@@ -25,8 +25,12 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
     Raises:
         UnusableRecord: turns, placeholders or proteins that do not fit each other, or a truncated question or answer.
     """
-    accessions, sequences = _listed(entry.get("id")), _listed(entry.get("amino_seq"))
-    record_id = str(entry.get("long_format_id") or f"{'+'.join(accessions)}:{place.place}")
+    accessions, sequences = (_listed(entry.get(key), key, place) for key in ("id", "amino_seq"))
+    made_id = f"{'+'.join(accessions)}:{place.place}"
+    record_id = _text(entry.get("long_format_id") or made_id, "long_format_id", place)
+    kind, facts = entry.get("question_kind"), entry.get("facts")
+    kind = None if kind is None else _text(kind, "question_kind", place)
+    facts = None if facts is None else _listed(facts, "facts", place)
     if len(accessions) != len(sequences) or len(sequences) not in (1, 2):
         raise UnusableRecord(
             "bad_proteins",
@@ -69,21 +73,31 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
         proteins,
         source=place.source,
         messages=messages,
-        question_kind=entry.get("question_kind"),
-        facts=entry.get("facts"),
+        question_kind=kind,
+        facts=facts,
     )
     original = original_of(entry, record(provenance=provenance))
     return record(provenance={**provenance, "original": original})
 
 
-def _listed(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+def _text(value: Any, key: str, place: Place) -> str:
+    """A text; a whole number may stand for one."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise UnusableRecord(
+            "bad_field", place.source, f"{place.place}, {key}", repr(value)[:60], "a text is needed",
+            "Write it in quotes, or leave it out.",
+        )  # fmt: skip
+    return str(value)
+
+
+def _listed(value: Any, key: str, place: Place) -> list[str]:
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    return [_text(item, key, place) for item in values]
 
 
 def _turns(conversations: Any, record_id: str) -> tuple[str, str]:
-    speakers = [turn.get("from") for turn in conversations] if isinstance(conversations, list) else []
+    turns = conversations if isinstance(conversations, list) else []
+    speakers = [turn.get("from") if isinstance(turn, dict) else turn for turn in turns]
     if speakers != ["human", "gpt"]:
         raise UnusableRecord(
             "bad_turns",
@@ -93,7 +107,14 @@ def _turns(conversations: Any, record_id: str) -> tuple[str, str]:
             "one human turn and one gpt turn are needed",
             "Write one record per question.",
         )
-    return str(conversations[0].get("value") or ""), str(conversations[1].get("value") or "")
+    texts = [turn.get("value") or "" for turn in turns]
+    for text, speaker in zip(texts, speakers, strict=True):
+        if not isinstance(text, str):
+            raise UnusableRecord(
+                "bad_turns", record_id, f"conversations, {speaker} turn", f"value {text!r}"[:60], "a text is needed",
+                "Write it in quotes, or leave the record out.",
+            )  # fmt: skip
+    return texts[0], texts[1]
 
 
 def _mend(text: str) -> str:
