@@ -72,7 +72,8 @@ def ask(
     if model is not None and url is not None:
         raise typer.BadParameter("give a model or the address of a service, not both", param_hint="--url")
     if context is not None and model is None:
-        raise typer.BadParameter("is for --model; a service was given its own when it started", param_hint="--context")
+        message = "needs --model; to ask a service with it, start that with `protein2text serve MODEL --context ...`"
+        raise typer.BadParameter(message, param_hint="--context")
     asked = [(text, read_proteins_of(text, number)) for number, text in enumerate(proteins, start=1)]
     if model is None:
         rows = _ask_service(url or DEFAULT_URL, _groups(_given(asked), together), question, max_new_tokens)

@@ -125,3 +125,10 @@ def test_what_cannot_be_asked_is_refused_in_a_line(
 
 def test_an_index_that_is_none_is_named(workdir: Path) -> None:
     assert "nowhere/index.json does not exist" in refused("MKV", "--model", "neighbours:nowhere")
+
+
+def test_context_for_a_service_says_where_to_give_it() -> None:
+    result = runner.invoke(app, ["ask", "MKV", "--context", "neighbours:any"])
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "needs --model; to ask a service with it, start that with `protein2text serve MODEL --context ...`" in said
