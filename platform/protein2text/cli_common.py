@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError, ResourcesUnavailable
+from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError, ResourcesUnavailable, chain
 
 if TYPE_CHECKING:
     from protein2text.cli_display import OnEvent, StageDisplay
@@ -61,7 +61,7 @@ class OneLineErrors(TyperGroup):
 def _known(error: BaseException) -> ProteinToTextError | None:
     """The product's own error in an exception: itself, or wrapped by Ray on its way; or a path that cannot be used; or
     Ray's own failure to start."""
-    for inner in _chain(error):
+    for inner in chain(error):
         is_rays_double = hasattr(inner, "cause")  # an instance of our class too, with Ray's trace as its text
         if isinstance(inner, ProteinToTextError) and not is_rays_double:
             return inner
@@ -72,15 +72,6 @@ def _known(error: BaseException) -> ProteinToTextError | None:
         remedy = "Let other work end, then give the same command; finished stages are kept."
         return ResourcesUnavailable("a Ray that starts within 30 s", "too little free processor time or memory", remedy)
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what it came from; Ray keeps under ``cause`` what Python keeps under ``__cause__``."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = getattr(error, "cause", None) or error.__cause__
 
 
 def stdout() -> Console:

@@ -27,6 +27,17 @@ Errors cross Ray processes, so every class hands all its fields to ``super().__i
 rebuilt from ``args`` reaches the driver as something else.
 """
 
+from collections.abc import Iterator
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came from; Ray keeps under ``cause`` what Python keeps under ``__cause__``."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "cause", None) or error.__cause__
+
 
 class ProteinToTextError(Exception):
     """Root of the errors that this product raises on purpose."""

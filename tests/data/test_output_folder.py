@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ray.data.exceptions import UserCodeException
+from ray.exceptions import RayTaskError
 
 from protein2text.data.output_folder import hold, naming_a_full_disk, refuse_strangers, remove_half
 from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable
@@ -41,6 +43,15 @@ def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, number: int) ->
         raise OSError(number, os.strerror(number))
     for error in (PermissionError(errno.EACCES, "no right"), ResourcesUnavailable("AVX2", "none", "Buy one.")):
         with pytest.raises(type(error)), naming_a_full_disk(tmp_path):
+            raise error
+
+
+def test_a_disk_that_fills_under_one_of_rays_workers_is_named(tmp_path: Path) -> None:
+    inner = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    in_step = UserCodeException("map_batches")
+    in_step.__cause__ = inner
+    for error in (RayTaskError("task", "trace", inner).as_instanceof_cause(), in_step):
+        with pytest.raises(DiskFull, match=r"its disk is full .*No space left"), naming_a_full_disk(tmp_path):
             raise error
 
 

@@ -58,7 +58,7 @@ def test_a_full_disk_is_named(tmp_path: Path, commands: Commands, command: str) 
 def test_a_source_that_was_cut_is_named_in_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "whole.fasta").write_text(FASTA)
     (tmp_path / "cut.fasta.gz").write_bytes(gzip.compress(FASTA.encode())[:-9])
-    with caplog.at_level(logging.WARNING, logger="protein2text.data.ingest"):
+    with caplog.at_level(logging.WARNING, logger="protein2text.data.sources"):
         ingest([str(tmp_path / "whole.fasta"), str(tmp_path / "cut.fasta.gz")], str(tmp_path / "out"), max_residues=100)
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("cut.fasta.gz was not read to its end: the gzip file breaks off")

@@ -1,6 +1,8 @@
 """`neighbours.build` and `update` on Ray: what is kept, refused, joined, replaced, and what a killed one leaves."""
 
+import gzip
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -135,6 +137,15 @@ def test_releases_are_kept_apart(tmp_path: Path) -> None:
     assert mixed.licences == {"CC BY 4.0": 2, "not stated": 1}
     given = build(sources[1:], str(tmp_path / "given"), release="2026_01", licence="CC0")
     assert (given.release, given.licences) == ("2026_01", {"CC BY 4.0": 1, "CC0": 1})
+
+
+def test_a_source_that_was_cut_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = table(tmp_path / "whole.tsv", [("P1", 1, "Binds"), ("P2", 1, "Binds")])
+    cut = tmp_path / "cut.tsv.gz"
+    cut.write_bytes(gzip.compress(whole.read_bytes())[:-9])
+    with caplog.at_level(logging.WARNING, logger="protein2text.data.sources"):
+        build([str(cut)], str(tmp_path / "index"), release="2026_01")
+    assert "cut.tsv.gz was not read to its end: the gzip file breaks off" in caplog.text
 
 
 def test_sources_without_anything_to_answer_from_are_refused(tmp_path: Path) -> None:

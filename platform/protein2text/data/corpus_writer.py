@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.first_places import DOUBLED, FirstPlaces
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, RECORD_VERSION, write_json
-from protein2text.data.sources import NOT_WHOLE
+from protein2text.data.sources import not_whole
 from protein2text.data.table_digest import TableDigest
 from protein2text.data.tallies import LENGTH_EDGES, READING_STAGES, funnel, histogram
 
@@ -124,7 +124,7 @@ class CorpusWriter:
     def _count_refused(self, rows: list[dict[str, Any]]) -> None:
         self.num_quarantined += len(rows)
         self._reasons.update(row["reason"] for row in rows)
-        self.not_whole += [(row["source"], row["message"]) for row in rows if row["reason"] in NOT_WHOLE]
+        self.not_whole += not_whole(rows)
         self._count_sources([row["source"] for row in rows], "quarantined")
 
     def _count_sources(self, sources: list[str], kind: str) -> None:

@@ -20,7 +20,7 @@ from protein2text.data.parsing import parse_pieces
 from protein2text.data.readers.formats import detect
 from protein2text.data.reading import outcomes
 from protein2text.data.records import corpus_checksum, load_card
-from protein2text.data.sources import expand, num_bytes, origin, sha256, short_names
+from protein2text.data.sources import expand, num_bytes, origin, sha256, short_names, warn_of
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
@@ -116,8 +116,7 @@ def _written(
                 counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
                 progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
         card = writer.finish(summed.result(), max_residues)
-    for source, problem in writer.not_whole:
-        logger.warning("%s was not read to its end: %s", source, problem)
+    warn_of(writer.not_whole)
     if not writer.num_records:
         logger.warning("%s: no usable record in %d rows; see quarantine/", folder, writer.num_quarantined)
     return card

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable
+from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable, chain
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +62,12 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ResourcesUnavailable) as error:
+    except Exception as error:  # Ray wraps what happens to its workers
         free = shutil.disk_usage(folder).free
-        is_full = error.errno in _FULL if isinstance(error, OSError) else free < _PAGE_BYTES
-        if not is_full:
+        causes = [inner for inner in chain(error) if isinstance(inner, OSError) and inner.errno in _FULL]
+        if not causes and not (isinstance(error, ResourcesUnavailable) and free < _PAGE_BYTES):
             raise
-        raise DiskFull(str(folder), free, str(error)) from error
+        raise DiskFull(str(folder), free, str(causes[0] if causes else error)) from error
 
 
 @contextmanager

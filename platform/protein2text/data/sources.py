@@ -9,7 +9,7 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -77,6 +77,17 @@ def short_names(files: list[str]) -> list[str]:
         taken = Counter(names)
         names = ["/".join(own[-depth:]) if taken[name] > 1 else name for own, name in zip(parts, names, strict=True)]
     return names
+
+
+def not_whole(refused: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Of rows of quarantine, the sources whose rest could not be read, and why."""
+    return [(row["source"], row["message"]) for row in refused if row["reason"] in NOT_WHOLE]
+
+
+def warn_of(broken: Iterable[tuple[str, str]]) -> None:
+    """Tell of each source that is `not_whole`."""
+    for source, problem in broken:
+        logger.warning("%s was not read to its end: %s", source, problem)
 
 
 def num_bytes(path: str) -> int:

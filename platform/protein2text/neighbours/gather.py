@@ -15,6 +15,7 @@ from protein2text.data.first_places import DOUBLED, FirstPlaces
 from protein2text.data.parsing import Refusal, Source, each_entry, without_collector
 from protein2text.data.readers.entries import Place
 from protein2text.data.records import QUARANTINE_SCHEMA
+from protein2text.data.sources import not_whole, warn_of
 from protein2text.data.tallies import READING_STAGES, funnel
 from protein2text.errors import UnusableRecord
 from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, checked, content_digest, from_table, to_table
@@ -100,6 +101,7 @@ class Gatherer:
         self._first = FirstPlaces()
         self._asked: dict[str, tuple[Characterised, str]] = {}
         self._reasons: Counter[str] = Counter()
+        self._not_whole: list[tuple[str, str]] = []
 
     @property
     def num_entries(self) -> int:
@@ -128,6 +130,7 @@ class Gatherer:
         self._asked.clear()
         self._writer.add(_table(waiting))
         self._quarantine.finish()
+        warn_of(self._not_whole)
         return {
             "rows": self.num_rows,
             "quarantined": self.num_quarantined,
@@ -160,6 +163,7 @@ class Gatherer:
         table = pa.Table.from_pylist(list(rows), schema=QUARANTINE_SCHEMA)
         self.num_quarantined += table.num_rows
         self._reasons.update(table["reason"].to_pylist())
+        self._not_whole += not_whole(table.to_pylist())
         self._quarantine.add(table)
 
 
