@@ -101,14 +101,15 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
     for folder in corpus:
         load_card(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.tmp")
+    parts = [file.with_name(f"{file.name}.tmp") for file in (apart, path)]
     try:
         with naming_a_full_disk(path.parent):
-            exported, left_out = _write(corpus, part, apart, progress)
-            os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+            exported, left_out = _write(corpus, parts[1], parts[0], progress)
+            for part, file in zip(parts, (apart, path), strict=True):
+                os.replace(part, file)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
     return Export(str(path), exported, dict(left_out.most_common()), str(apart))
 
 
