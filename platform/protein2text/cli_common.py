@@ -46,7 +46,7 @@ class OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("protein2text: interrupted; the same command goes on where it stopped", err=True)
+            typer.echo("protein2text: interrupted; give the same command again: what was finished is kept", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             known = _known(error)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Protocol
 import ray
 import ray.data
 
-from protein2text.errors import ResourcesUnavailable
+from protein2text.ending_ray import no_process_left, ray_ended
+from protein2text.errors import ConfigError, ResourcesUnavailable, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ MAX_CPUS_PER_PROCESSOR = 4
 
 RAY_DATA_ACTORS = 3
 """Processes that Ray Data keeps for itself: statistics, autoscaling and places of actors."""
+
+CONNECT_S = 10
+"""How long a cluster's machine may take to answer."""
 
 _REMEDY = "Lower scaling.num_workers, cpus_per_worker or gpus_per_worker, or give Ray more, such as with `ray start`."
 
@@ -120,7 +125,7 @@ def start_local_ray(num_cpus: int) -> None:
 
 def starts_local_ray() -> bool:
     """Whether a ``ray_session`` has to start a Ray of its own, which takes seconds."""
-    return not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local"
+    return not ray.is_initialized() and (os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
 def has_dashboard() -> bool:
@@ -135,18 +140,41 @@ def ray_session(workers: Workers) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if starts_local_ray():
-        processors = len(os.sched_getaffinity(0))
-        wanted = int(most(workers) * workers.cpus_per_worker) + 2
-        num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
-        logger.info("starting a local Ray with %d logical CPUs", num_cpus)
+    if not starts_local_ray():
+        with ray_ended():
+            _connect(os.environ["RAY_ADDRESS"])
+            yield
+        return
+    processors = len(os.sched_getaffinity(0))
+    wanted = int(most(workers) * workers.cpus_per_worker) + 2
+    num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
+    logger.info("starting a local Ray with %d logical CPUs", num_cpus)
+    with no_process_left(), ray_ended():
         start_local_ray(num_cpus)
-    else:
-        ray.init()
-    try:
         yield
-    finally:
-        ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Connect to the cluster of RAY_ADDRESS; to one that is not there, Ray itself tries for minutes.
+
+    Raises:
+        ConfigError: it is no address.
+        ServiceError: nobody answers there.
+    """
+    remedy = "Start the cluster, or unset RAY_ADDRESS for a local Ray"
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdecimal():
+            known = "HOST:PORT, ray://HOST:PORT, auto and local are"
+            raise ConfigError("RAY_ADDRESS", "environment", f"{address!r} is no address of a Ray cluster; {known}")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise ServiceError(f"RAY_ADDRESS={address}", f"nobody answers there: {error}", f"{remedy}.") from error
+    try:
+        ray.init()
+    except (ConnectionError, RuntimeError) as error:
+        raise ServiceError(f"RAY_ADDRESS={address}", f"Ray cannot connect: {error}", f"{remedy}.") from error
 
 
 @contextmanager

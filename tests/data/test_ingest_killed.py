@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,25 @@ def undisturbed(source: Path, output: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [1.5, 3.0, 5.0, 7.0, 9.0])
+def test_an_interrupt_ends_the_command_and_its_ray(swissprot_like: ModuleType, tmp_path: Path, after_s: float) -> None:
+    """Ray starts, its workers start, and they parse, at moments that depend on the machine."""
+    source = tmp_path / "like.dat"
+    swissprot_like.write_flat_file(source, 200_000)
+    process = subprocess.Popen(
+        command(source, tmp_path / "corpus"), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    time.sleep(after_s)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()[-3000:]
+    assert said.decode().endswith("give the same command again: what was finished is kept\n")
+    _, alive = psutil.wait_procs(family, timeout=1)
+    assert not alive
 
 
 def kill(source: Path, output: Path, after_s: float) -> bool:

@@ -1,10 +1,15 @@
 """`data.mmseqs`: measured identities against full dynamic programming, and where the binary comes from."""
 
+import signal
 import sys
+import threading
+import time
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from protein2text.data import mmseqs
@@ -177,3 +182,24 @@ def test_failures_say_what_the_program_said(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "old", "kill -ILL $$")))
     with pytest.raises(ResourcesUnavailable, match="AVX2"):
         mmseqs.search({"a": "MKV"}, {"b": "MKV"})
+
+
+def test_an_interrupted_search_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "slow", f"sleep 300 & echo $! > {told}; wait")))
+
+    def interrupt() -> None:
+        while not (told.exists() and told.read_text().endswith("\n")):
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        mmseqs._run("search")
+    interrupting.join()
+    deadline = time.monotonic() + 5
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(int(told.read_text())).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -86,3 +86,9 @@ def test_a_file_that_unpacks_to_more_than_was_thought_is_read_whole(
     monkeypatch.setattr(reading, "HEAD_PIECES", 1)
     _, records = corpus(packed, tmp_path / "corpus")
     assert len(records) == told["records"]
+
+
+def test_many_tiny_files_need_no_ray() -> None:
+    inputs = [{"name": str(number), "format": "fasta", "bytes": 99} for number in range(1000)]
+    tasks = [reading._task(f"/{number}", item) for number, item in enumerate(inputs)]
+    assert reading._divided(tasks, inputs) == (tasks, [])

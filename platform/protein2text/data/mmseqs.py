@@ -301,14 +301,21 @@ def _run(*arguments: str) -> str:
     """
     binary = find_binary()
     quiet = () if arguments == ("version",) else ("-v", "2")
-    result = subprocess.run([str(binary), *arguments, *quiet], capture_output=True, text=True, check=False)
-    if result.returncode == -signal.SIGILL:
+    with subprocess.Popen(
+        [str(binary), *arguments, *quiet], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            stdout, stderr = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # a shell, and the steps of a search below it
+            raise
+    if process.returncode == -signal.SIGILL:
         raise ResourcesUnavailable(
             "MMseqs2 for processors with AVX2", "a processor without it", f"Let {PATH_VARIABLE} name an sse4.1 build."
         )
-    if result.returncode != 0:
-        said = " ".join((result.stderr or result.stdout).split())[-400:] or "nothing"
+    if process.returncode != 0:
+        said = " ".join((stderr or stdout).split())[-400:] or "nothing"
         raise ResourcesUnavailable(
-            f"mmseqs {arguments[0]} to succeed", f"exit code {result.returncode}; it said: {said}", "See the message."
+            f"mmseqs {arguments[0]} to succeed", f"exit code {process.returncode}; it said: {said}", "See the message."
         )
-    return result.stdout
+    return stdout

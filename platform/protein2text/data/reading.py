@@ -6,9 +6,11 @@ gain nothing by sharing. Sources that hold no more are read without Ray.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
@@ -46,13 +48,18 @@ def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> It
         inputs: what `ingest.described` says of them.
         parse: takes a table of pieces, in this or another process.
     """
-    with ExitStack() as ray_session, _short_turns(), ThreadPoolExecutor(1) as beside:
-        yield _outcomes(files, inputs, parse, ray_session, beside)
+    with (
+        ExitStack() as ray_session,
+        _short_turns(),
+        ThreadPoolExecutor(2) as beside,
+        closing(_outcomes(files, inputs, parse, ray_session, beside)) as tables,
+    ):
+        yield tables
 
 
 def _outcomes(
     files: list[str], inputs: list[dict[str, Any]], parse: Parse, ray_session: ExitStack, beside: Executor
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     from protein2text.resources import ray_data_in_order, starts_local_ray  # here: a small source needs no Ray
 
     tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
@@ -61,15 +68,32 @@ def _outcomes(
     if not rest:
         yield from here
         return
-    head = beside.submit(list, here)
-    ray_session.enter_context(ray_data_in_order(BLOCK_BYTES))
-    elsewhere = _on_ray(rest, sum(item["bytes"] for item in inputs), parse)
-    first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
-    yield from head.result()
-    if first is not None:
-        yield first
-    yield from elsewhere
+    made: SimpleQueue[pa.Table | None] = SimpleQueue()
+    left = Event()
+    making = beside.submit(_make, here, made, left)
+    try:
+        ray_session.enter_context(ray_data_in_order(BLOCK_BYTES))
+        with closing(_on_ray(rest, sum(item["bytes"] for item in inputs), parse)) as elsewhere:
+            first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
+            yield from iter(made.get, None)
+            making.result()
+            if first is not None:
+                yield first
+            yield from elsewhere
+    finally:
+        left.set()
     beside.submit(ray_session.close)
+
+
+def _make(tables: Iterator[pa.Table], made: SimpleQueue[pa.Table | None], left: Event) -> None:
+    """Pass on tables, and None after the last, until nobody waits for them."""
+    try:
+        for table in tables:
+            made.put(table)
+            if left.is_set():
+                return
+    finally:
+        made.put(None)
 
 
 @contextmanager
@@ -93,20 +117,20 @@ def _divided(tasks: list[Task], inputs: list[dict[str, Any]]) -> tuple[list[Task
 
     Only of a local file does everyone who cuts it get the same pieces.
     """
-    pieces_left = HEAD_PIECES
+    bytes_left = HEAD_PIECES * PIECE_BYTES
     for number, (task, item) in enumerate(zip(tasks, inputs, strict=True)):
-        ratio = GZIP_RATIO if task["path"].endswith(".gz") else 1
-        num_pieces = 1 + item["bytes"] * ratio // PIECE_BYTES
-        if "://" in task["path"] or pieces_left == 0:
+        num_bytes = item["bytes"] * (GZIP_RATIO if task["path"].endswith(".gz") else 1)
+        if "://" in task["path"] or bytes_left < PIECE_BYTES:
             return tasks[:number], tasks[number:]
-        if num_pieces > pieces_left:
-            here, there = {**task, "stop": pieces_left}, {**task, "start": pieces_left}
+        if num_bytes > bytes_left:
+            num_pieces = bytes_left // PIECE_BYTES
+            here, there = {**task, "stop": num_pieces}, {**task, "start": num_pieces}
             return [*tasks[:number], here], [there, *tasks[number + 1 :]]
-        pieces_left -= num_pieces
+        bytes_left -= num_bytes
     return tasks, []
 
 
-def _on_ray(tasks: list[Task], num_bytes: int, parse: Parse) -> Iterator[pa.Table]:
+def _on_ray(tasks: list[Task], num_bytes: int, parse: Parse) -> Generator[pa.Table, None, None]:
     import ray.data
 
     num_cutters = min(len(tasks), MAX_CUTTERS, 1 + num_bytes // CUTTER_BYTES)
