@@ -28,7 +28,7 @@ def test_a_build_that_another_one_overtook_finds_its_index_and_leaves_it(
         build_in_process([source], folder)
         return hold(folder)
 
-    monkeypatch.setattr("protein2text.neighbours.build.hold", overtaken)
+    monkeypatch.setattr("protein2text.data.output_folder.hold", overtaken)
     made = build([str(source)], str(output), calibration_entries=0)
     assert (made.already_done, made.entries) == (True, 1)
 

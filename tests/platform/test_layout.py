@@ -24,6 +24,7 @@ WORKSHOP = (
     "protein2text.registry",
     "protein2text.pages",
     "protein2text.resources",
+    "protein2text.ending_ray",
     "protein2text.memory",
 )
 ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
