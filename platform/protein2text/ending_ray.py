@@ -33,11 +33,11 @@ def ray_ended() -> Iterator[None]:
         while inner is not None:  # frames hold iterators of datasets, which run until nobody does
             traceback.clear_frames(inner.__traceback__)
             inner = inner.__context__
-        raise
-    finally:
         for thread in threading.enumerate():
             if thread.name.startswith(_THREADS):
                 thread.join(_THREAD_S)
+        raise
+    finally:
         ray.shutdown()
 
 
