@@ -23,6 +23,7 @@ from protein2text.memory import peak_bytes
 from protein2text.models.batches import pack_proteins
 from protein2text.models.bridge import Resampler
 from protein2text.models.model_config import BridgeConfig
+from protein2text.models.published_layout import POSITIONS
 from protein2text_kernels.ragged_cross_attention import ragged_cross_attention
 
 COLUMNS = ("op", "shape", "dtype", "provider", "p20_ms", "p50_ms", "p80_ms", "peak_bytes", *ORIGIN)
@@ -78,6 +79,8 @@ def resampler(lengths: list[int], config: BridgeConfig, width: int, *, plain: bo
         proteins = pack_proteins(["A" * length for length in lengths]).to(device)
         states_SE = torch.randn(sum(proteins.state_lengths), width, device=device)
         weights = {f"mm_resampler.{name}": parameter for name, parameter in module.named_parameters()}
+        if plain:  # published with 4,096 rows, of which the first alone is read, and with a gradient for all
+            weights[POSITIONS] = torch.randn(4096, 1, width, device=device, requires_grad=True)
         upstream_BKE = torch.randn(len(lengths), config.num_latents, width, device=device)
         sizes = {"depth": config.depth, "num_heads": config.num_heads}
 
