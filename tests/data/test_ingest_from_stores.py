@@ -1,6 +1,7 @@
 """`data.ingest` from an S3 service on this machine (moto), read by Ray's workers."""
 
 import gzip
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from moto.server import ThreadedMotoServer
 
 from protein2text.data.ingest import ingest
 from protein2text.data.records import iter_local, load_card
-from protein2text.errors import MissingFile, ServiceError
+from protein2text.data.sources import expand
+from protein2text.errors import ConfigError, MissingFile, ServiceError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +61,27 @@ def test_a_prefix_gives_the_corpus_of_the_same_local_files(tmp_path: Path) -> No
     assert again.already_done
     assert load_card(stored.output)["sources"] == load_card(plain.output)["sources"]
     assert load_card(stored.output)["sources"][1]["release"] == "2026_01"
+
+
+def test_what_a_folder_of_a_store_holds_beside_files_is_told_as_of_a_local_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key in ("mixed/", "mixed/b.fasta", "mixed/a.fasta", "mixed/2025/c.fasta", "corpus/card.json", "empty/"):
+        put(key, b"" if key.endswith("/") else b">P1 one\nMKV\n")
+    (tmp_path / "mixed" / "2025").mkdir(parents=True)
+    for name in ("b.fasta", "a.fasta"):
+        (tmp_path / "mixed" / name).touch()
+    told = []
+    for folder in ("s3://proteins", str(tmp_path)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="protein2text.data.sources"):
+            assert expand([f"{folder}/mixed"]) == [f"{folder}/mixed/a.fasta", f"{folder}/mixed/b.fasta"]
+        told += [record.getMessage().removeprefix(folder) for record in caplog.records]
+    assert told == ["/mixed: passed over 1 folders or links that lead nowhere: 2025"] * 2
+    with pytest.raises(ConfigError, match=r"holds card\.json, so this program wrote it"):
+        expand(["s3://proteins/corpus"])
+    with pytest.raises(ConfigError, match="is a folder without files; name the files"):
+        expand(["s3://proteins/empty"])
 
 
 def test_a_missing_object_and_a_missing_bucket_are_told(tmp_path: Path) -> None:

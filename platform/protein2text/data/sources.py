@@ -304,25 +304,29 @@ def _local_files(source: str) -> list[str]:
     except (OSError, RuntimeError) as error:  # links that lead to themselves
         raise ConfigError(source, "source", f"cannot be followed: {error}") from None
     if path.is_dir():
-        return _files_in(path, source)
+        return [str(path / name) for name in _files_among(source, {i.name: i.is_file() for i in path.iterdir()})]
     return [str(path)] if path.is_file() else []
 
 
-def _files_in(folder: Path, source: str) -> list[str]:
-    """The files of a folder; a warning tells what else lies there."""
-    if made := [name for name in ("card.json", "split.json") if (folder / name).is_file()]:
+def _files_among(source: str, held: dict[str, bool]) -> list[str]:
+    """Names of the files that a folder offers as sources; a warning tells what else lies there.
+
+    Args:
+        source: the folder.
+        held: the name of everything that lies in it, and whether that is a file.
+    """
+    if made := [name for name in ("card.json", "split.json") if held.get(name)]:
         message = f"holds {made[0]}, so this program wrote it: it is no source. Name the files that it was made of"
         raise ConfigError(source, "source", message)
-    files = [item for item in folder.iterdir() if item.is_file()]
-    others = sorted(item.name for item in folder.iterdir() if not item.is_file())
+    others = sorted(name for name, is_file in held.items() if not is_file)
     shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    files = [item for item in files if not item.name.endswith(ORIGIN_SUFFIX)]
+    files = sorted(name for name, is_file in held.items() if is_file and not name.endswith(ORIGIN_SUFFIX))
     if not files:
         inside = f", but with {shown}; name one of those" if others else "; name the files"
         raise ConfigError(source, "source", f"is a folder without files{inside}, or the folder that holds them")
     if others:
         logger.warning("%s: passed over %d folders or links that lead nowhere: %s", source, len(others), shown)
-    return [str(item) for item in sorted(files)]
+    return files
 
 
 def _remote_files(source: str) -> list[str]:
@@ -340,6 +344,7 @@ def _remote_files(source: str) -> list[str]:
             return []
         if kind == "file":
             return [source]
-        items = store.ls(name, detail=True)
-        files = sorted(item["name"] for item in items if item["type"] == "file")
-        return [store.unstrip_protocol(item) for item in files if not item.endswith(ORIGIN_SUFFIX)]
+        items = {item["name"].rsplit("/", 1)[-1]: item for item in store.ls(name, detail=True)}
+        items.pop("", None)  # the empty object by which a console marks a folder
+        chosen = _files_among(source, {own: item["type"] == "file" for own, item in items.items()})
+        return [store.unstrip_protocol(items[own]["name"]) for own in chosen]
