@@ -14,6 +14,7 @@ from protein2text.data.output_folder import hold
 from protein2text.data.published_qa import export_questions
 from protein2text.data.qa.generator_config import GeneratorConfig
 from protein2text.data.qa.run import make_qa
+from protein2text.data.records import read_card
 from protein2text.data.split import split
 from protein2text.errors import ConfigError, DiskFull
 from tests.conftest import no_file_above
@@ -62,3 +63,20 @@ def test_a_source_that_was_cut_is_named_in_the_end(tmp_path: Path, caplog: pytes
         ingest([str(tmp_path / "whole.fasta"), str(tmp_path / "cut.fasta.gz")], str(tmp_path / "out"), max_residues=100)
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("cut.fasta.gz was not read to its end: the gzip file breaks off")
+
+
+def test_cut_proteins_are_named_before_their_articles_are_searched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = "ID   X_HUMAN\nAC   {};\nDE   RecName: Full=Insulin;\nSQ   SEQUENCE\n     MKV\n//\n"
+    (tmp_path / "cut.fasta.gz").write_bytes(gzip.compress(FASTA.encode())[:-9])
+    (tmp_path / "cut.dat").write_text(entry.format("P3") + entry.format("P4")[:-15])
+    sources = [str(tmp_path / name) for name in ("cut.fasta.gz", "cut.dat")]
+    with caplog.at_level(logging.WARNING, logger="protein2text.data.sources"), pytest.raises(ConfigError, match="mail"):
+        literature(sources, tmp_path / "out")
+    packed, flat = [record.getMessage() for record in caplog.records]
+    assert packed.startswith("cut.fasta.gz was not read to its end: the gzip file breaks off")
+    assert flat.startswith("cut.dat was not read to its end: the file ends inside this entry")
+    summary = literature(sources, tmp_path / "out", articles=[])
+    assert summary.proteins == 2
+    assert read_card(tmp_path / "out" / "card.json")["reasons"] == {"protein_truncated_gzip": 1, "protein_cut_short": 1}

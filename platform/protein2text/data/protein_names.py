@@ -15,7 +15,7 @@ from protein2text.data.greek import GREEK_NAMES
 from protein2text.data.readers.entries import Entry, Place, checked_protein, what_failed
 from protein2text.data.readers.formats import detect, read_entries
 from protein2text.data.records import iter_local
-from protein2text.data.sources import expand, short_names
+from protein2text.data.sources import expand, not_whole, short_names
 from protein2text.errors import RecordError, UnusableRecord
 from protein2text.proteins import Protein, accession_of
 
@@ -66,6 +66,8 @@ class NamedProteins:
     def __init__(self, sources: list[str], max_residues: int) -> None:
         self.max_residues = max_residues
         self.refused: list[dict[str, str]] = []
+        self.not_whole: list[tuple[str, str]] = []
+        """Sources whose rest could not be read, and why."""
         self._proteins: dict[str, NamedProtein] = {}
         for path in sources:
             entries = _of_corpus(path) if (Path(path) / "card.json").is_file() else _of_files(path)
@@ -79,6 +81,9 @@ class NamedProteins:
         return len(self._proteins)
 
     def _take(self, place: Place, raw: Any, parse: "Callable[[Any], list[Parsed]]") -> None:
+        if isinstance(raw, Entry):  # its text is not whole
+            self._refuse(place, "", raw.reason, raw.raw, raw.problem or "")
+            return
         try:
             if isinstance(raw, str) and "\ufffd" in raw:
                 raise ValueError("bytes that are not UTF-8 text")
@@ -107,7 +112,9 @@ class NamedProteins:
 
     def _refuse(self, place: Place, record: str, reason: str, value: str, message: str) -> None:
         row = {"source": place.source, "place": place.place, "record": record}
-        self.refused.append({**row, "reason": f"protein_{reason}", "value": value[:200], "message": message})
+        row |= {"reason": reason, "value": value[:200], "message": message}
+        self.not_whole += not_whole([row])
+        self.refused.append({**row, "reason": f"protein_{reason}"})
 
 
 def looks_like_symbol(name: str) -> bool:
@@ -127,17 +134,12 @@ def _of_files(source: str) -> Iterator[_Raw]:
         format_name = detect(path)
         for entry in read_entries(path, format_name):
             place = Place(name, entry.place, None)
-            yield (place, entry, _damaged) if entry.problem else (place, entry.raw, _PARSERS[format_name])
+            yield place, entry if entry.problem else entry.raw, _PARSERS[format_name]
 
 
 def _of_corpus(folder: str) -> Iterator[_Raw]:
     for record in iter_local([folder], ["record_id", "proteins", "provenance"]):
         yield Place(Path(folder).name, record["record_id"], None), record, _corpus_record
-
-
-def _damaged(entry: Entry) -> list[Parsed]:
-    limit, remedy = entry.problem or "", "Fetch the file again."
-    raise UnusableRecord(entry.reason, "an entry", entry.place, entry.raw[:200], limit, remedy)
 
 
 def _corpus_record(record: dict[str, Any]) -> list[Parsed]:
