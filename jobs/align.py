@@ -8,10 +8,13 @@ A submitted job runs in a copy of the checkout that Ray deletes later, so the ru
 import argparse
 
 import _bootstrap
-from protein2text.config import load_run
-from protein2text.resources import most
-from protein2text.train.before_start import refuse_early
-from protein2text.train.run import train_stage
+from protein2text.large_imports import large_imports
+
+with large_imports():
+    from protein2text.config import load_run
+    from protein2text.resources import most
+    from protein2text.train.before_start import refuse_early
+    from protein2text.train.run import train_stage
 
 
 def main() -> None:

@@ -9,7 +9,10 @@ absolute paths on storage that every node sees.
 import argparse
 
 import _bootstrap
-from protein2text.train.embed import Pool, embed, embed_job
+from protein2text.large_imports import large_imports
+
+with large_imports():
+    from protein2text.train.embed import Pool, embed, embed_job
 
 
 def main() -> None:

@@ -8,9 +8,12 @@ A submitted job runs in a copy of the checkout that Ray deletes later, so the pa
 import argparse
 
 import _bootstrap
-from protein2text.answerers import index_folder
-from protein2text.config import load_run
-from protein2text.evaluate.run import evaluate
+from protein2text.large_imports import large_imports
+
+with large_imports():
+    from protein2text.answerers import index_folder
+    from protein2text.config import load_run
+    from protein2text.evaluate.run import evaluate
 
 
 def main() -> None:

@@ -9,9 +9,12 @@ import argparse
 import json
 
 import _bootstrap  # noqa: F401  it puts the source folders on the path
-from protein2text.config import STAGES, load_run
-from protein2text.registry import DEFAULT_ALIASES, register
-from protein2text.train.tracking import run_id_of_model
+from protein2text.large_imports import large_imports
+
+with large_imports():
+    from protein2text.config import STAGES, load_run
+    from protein2text.registry import DEFAULT_ALIASES, register
+    from protein2text.train.tracking import run_id_of_model
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
 import logging
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from protein2text.large_imports import large_imports
 
 TEST_DATA_VARIABLE = "PROTEIN2TEXT_TEST_DATA"
 """Names a folder with ``data/`` (real files) and ``golden/`` (recorded results of the reference implementation)."""
@@ -38,6 +40,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return folder or str(super()._split_scope(nodeid))
 
     return LoadFilesAndFolders(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Test modules import most of what there is."""
+    with large_imports():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,6 +38,7 @@ from protein2text.cli_predict import predict
 from protein2text.cli_record import record
 from protein2text.cli_report import report
 from protein2text.cli_train import train
+from protein2text.large_imports import large_imports
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
@@ -167,7 +168,8 @@ def evaluate(
     from protein2text.config import load_run
 
     config = load_run(run_file)
-    from protein2text.evaluate.run import evaluate as judge
+    with large_imports():
+        from protein2text.evaluate.run import evaluate as judge
 
     model = model or str(config.folder / "instruction" / "model")
     folder = str((output or config.folder / "evaluation").absolute())

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from protein2text.cli_common import Device, Json, at_work, plain, print_result, usable_device
+from protein2text.large_imports import large_imports
 
 
 def embed(
@@ -32,8 +33,9 @@ def embed(
 
     protein2text embed corpus more.fasta.gz --model protein2text-8b --output /data/features --device cuda --workers 8
     """
-    from protein2text.train.embed import Pool, embed_job
-    from protein2text.train.embed import embed as fill
+    with large_imports():
+        from protein2text.train.embed import Pool, embed_job
+        from protein2text.train.embed import embed as fill
 
     job = embed_job(model, str(output), max_gib, usable_device(device))
     with at_work("embed") as (row, on_event):

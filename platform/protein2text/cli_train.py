@@ -18,6 +18,7 @@ from protein2text.cli_common import (
     stderr,
     stdout,
 )
+from protein2text.large_imports import large_imports
 
 if TYPE_CHECKING:
     from protein2text.config import RunConfig
@@ -67,10 +68,11 @@ def train(
 
 
 def _train(config: "RunConfig", stages: "Sequence[Stage]", as_json: bool) -> None:
-    from protein2text.cli_display import quiet_libraries
-    from protein2text.cli_training import training_at_work
-    from protein2text.train.before_start import refuse_early
-    from protein2text.train.run import train_stage
+    with large_imports():
+        from protein2text.cli_display import quiet_libraries
+        from protein2text.cli_training import training_at_work
+        from protein2text.train.before_start import refuse_early
+        from protein2text.train.run import train_stage
 
     with quiet_libraries():
         refuse_early(config, stages)
@@ -96,7 +98,8 @@ def _resolve(config: "RunConfig", as_json: bool) -> None:
 
 
 def _rehearse(config: "RunConfig", stages: "Sequence[Stage]", as_json: bool) -> None:
-    from protein2text.train.dry_run import dry_run
+    with large_imports():
+        from protein2text.train.dry_run import dry_run
 
     with at_work("dry run") as (row, on_event):
         found = dry_run(config, stages, on_event)

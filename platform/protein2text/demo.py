@@ -17,6 +17,7 @@ from rich.console import Console
 from protein2text.cli_display import Display, OnEvent, StageDisplay, quiet_libraries
 from protein2text.config import RunConfig
 from protein2text.demo_plans import DemoPlan, Question
+from protein2text.large_imports import large_imports
 from protein2text.train.stage_config import Stage
 
 STEPS = ("sample", "ingest", "split", "alignment", "instruction", "evaluation", "registration", "questions")
@@ -153,9 +154,10 @@ def _make_data(plan: DemoPlan, chain: _Chain) -> None:
 
 def _make_model(config: RunConfig, chain: _Chain) -> dict[str, Any]:
     """Both stages, evaluation and registration; returns the evaluation's result."""
-    from protein2text.evaluate.run import evaluate
-    from protein2text.registry import register
-    from protein2text.train.run import train_stage
+    with large_imports():
+        from protein2text.evaluate.run import evaluate
+        from protein2text.registry import register
+        from protein2text.train.run import train_stage
 
     def train(stage: Stage) -> dict[str, Any]:
         def work(row: StageDisplay, on_event: OnEvent) -> dict[str, Any]:

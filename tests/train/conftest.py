@@ -119,6 +119,14 @@ def run_config(run_values: dict[str, Any]) -> RunConfig:
     return RunConfig.parse(run_values)
 
 
+WORKER = """
+from protein2text.large_imports import large_imports
+with large_imports():
+    import worker_process
+worker_process.main()
+"""
+
+
 class Workers:
     """Processes joined in one gloo group, which do the functions of ``worker_process.py`` together."""
 
@@ -128,12 +136,11 @@ class Workers:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        script = Path(__file__).with_name("worker_process.py")
         self._log = (folder / "log").open("w")
         self.processes = [
             subprocess.Popen(
-                [sys.executable, script, str(rank), str(num_workers), str(port), str(timeout_s)],
-                stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, text=True,
+                [sys.executable, "-c", WORKER, str(rank), str(num_workers), str(port), str(timeout_s)],
+                cwd=Path(__file__).parent, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, text=True,
             )
             for rank in range(num_workers)
         ]  # fmt: skip

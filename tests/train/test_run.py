@@ -144,6 +144,7 @@ def test_both_stages_run_from_corpus_to_model(
         train_stage(changed, "alignment")
 
 
+@pytest.mark.slow  # test_out_of_memory.py has the short form
 def test_a_run_that_ends_early_leaves_its_page(run_values: dict[str, Any]) -> None:
     scaling = run_values["scaling"] | {"max_restarts": 0}
     config = RunConfig.parse(run_values | {"name": "cut", "scaling": scaling})

@@ -224,7 +224,3 @@ def main() -> None:
         partial = path.with_suffix(f".{rank}.partial")
         partial.write_bytes(pickle.dumps(answer))
         partial.rename(path.with_suffix(f".{rank}"))
-
-
-if __name__ == "__main__":
-    main()

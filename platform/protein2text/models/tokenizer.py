@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from protein2text.errors import MissingWeights
+from protein2text.large_imports import large_imports
 from protein2text.models.chat_template import Tokenizer
 
 
@@ -13,7 +14,8 @@ def load_tokenizer(path: Path, *, compat: bool = False) -> Tokenizer:
         MissingWeights: it has no chat template or no end token, without which there is no dialogue. Compatibility mode
             needs neither: it brings its own prompt, and its ends are those of the generation settings.
     """
-    from transformers import AutoTokenizer  # here: seconds, and torch with it
+    with large_imports():
+        from transformers import AutoTokenizer  # here: seconds, and torch with it
 
     tokenizer: Tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     if compat:

@@ -24,6 +24,13 @@ import deepspeed.ops  # noqa: E402
 
 if _no_mlflow:
     del sys.modules["mlflow"]
+_compiled = os.environ.get("TORCHDYNAMO_DISABLE")
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # DeepSpeed imports Muon with every engine, which would load torch's compiler
+import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402
+
+del os.environ["TORCHDYNAMO_DISABLE"]
+if _compiled is not None:
+    os.environ["TORCHDYNAMO_DISABLE"] = _compiled
 from deepspeed.utils import (  # noqa: E402
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,

@@ -1,6 +1,5 @@
 """Turns "out of memory" into what it was about: the worker, the micro-batch, the estimate, and what to turn."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from protein2text.errors import DeviceOutOfMemory, MissingWeights
 from protein2text.models.chat import IGNORED
 from protein2text.train.memory_estimate import Load, estimate
 from protein2text.train.planned import PlannedMicroBatch, PlannedStep
-from protein2text.train.task import GAVE_UP, StageTask
+from protein2text.train.task import StageTask
 
 NUM_LONGEST = 3
 CPU_OUT_OF_MEMORY = "can't allocate memory"
@@ -35,22 +34,6 @@ def explained(task: StageTask, planned: PlannedStep | None = None) -> Iterator[N
         if not isinstance(error, torch.OutOfMemoryError) and CPU_OUT_OF_MEMORY not in str(error):
             raise
         raise _explanation(task, planned, str(error).partition("\n")[0]) from error
-
-
-def give_up(task: StageTask, error: DeviceOutOfMemory) -> None:
-    """Leave word for Ray's restarts, which would meet the same micro-batch after loading everything again."""
-    (task.folder / GAVE_UP).write_text(json.dumps(error.args))
-
-
-def refuse_again(task: StageTask) -> None:
-    """End a restart at once if an earlier start of the same command ran out of memory.
-
-    Raises:
-        DeviceOutOfMemory: the one that ended it.
-    """
-    path = task.folder / GAVE_UP
-    if path.is_file():
-        raise DeviceOutOfMemory(*json.loads(path.read_text()))
 
 
 def _explanation(task: StageTask, planned: PlannedStep | None, problem: str) -> DeviceOutOfMemory:

@@ -1,11 +1,14 @@
 """A stage as its workers are told of it. Light: Ray's controller imports this, and needs neither torch nor MLflow."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from protein2text.config import RunConfig
+from protein2text.errors import DeviceOutOfMemory
+from protein2text.large_imports import large_imports
 from protein2text.train.stage_config import Stage
 
 FEATURES = "features"
@@ -85,16 +88,15 @@ def run_worker(loop_config: dict[str, Any]) -> bool:
     Returns:
         Whether the stage is at its end; if not, the workers left it because one of their nodes is drained.
     """
-    import ray.train.torch  # these here, so that only workers import DeepSpeed
+    task: StageTask = loop_config["task"]
+    refuse_again(task)
+    with large_imports():
+        import ray.train.torch  # these here, so that only workers import DeepSpeed
 
-    from protein2text.errors import DeviceOutOfMemory
-    from protein2text.train.loop import train
-    from protein2text.train.out_of_memory import give_up, refuse_again
+        from protein2text.train.loop import train
 
     context = ray.train.get_context()
     rows_from = partial(loop_config["feed"].tables, context.get_world_rank(), context.get_world_size())
-    task: StageTask = loop_config["task"]
-    refuse_again(task)
     try:
         return train(task, rows_from, ray.train.torch.get_device(), is_drained=is_drained)
     except DeviceOutOfMemory as error:
@@ -107,3 +109,19 @@ def is_drained() -> bool:
     import ray.train
 
     return ray.train.get_preemption_info() is not None
+
+
+def give_up(task: StageTask, error: DeviceOutOfMemory) -> None:
+    """Leave word for Ray's restarts, which would meet the same micro-batch after loading everything again."""
+    (task.folder / GAVE_UP).write_text(json.dumps(error.args))
+
+
+def refuse_again(task: StageTask) -> None:
+    """End a restart at once if an earlier start of the same command ran out of memory.
+
+    Raises:
+        DeviceOutOfMemory: the one that ended it.
+    """
+    path = task.folder / GAVE_UP
+    if path.is_file():
+        raise DeviceOutOfMemory(*json.loads(path.read_text()))

