@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_funnel, print_json, print_result
-from protein2text.ray_at_hand import ray_at_hand
 
 data_app = typer.Typer(no_args_is_help=True, help="Make corpora and splits.", rich_markup_mode="rich")
 
@@ -60,7 +59,7 @@ def data_ingest(
         raise typer.BadParameter("name at least one file or folder, or a --uniprot query", param_hint="SOURCE...")
     from protein2text.data.ingest import ingest
 
-    with at_work("ingest", on_ray=ray_at_hand()) as (row, on_event):
+    with at_work("ingest") as (row, on_event):
         summary = ingest(
             list(sources or []),
             str(output.absolute()),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protein2text.cli_common import Device, Json, at_work, plain, print_funnel, print_json, print_result, usable_device
-from protein2text.ray_at_hand import ray_at_hand
 
 if TYPE_CHECKING:
     from protein2text.neighbours.build import IndexSummary
@@ -52,7 +51,7 @@ def index_build(
     """
     from protein2text.neighbours.build import build
 
-    with at_work("index", on_ray=ray_at_hand()) as (row, on_event):
+    with at_work("index") as (row, on_event):
         summary = build(
             sources,
             str(output.absolute()),
@@ -88,7 +87,7 @@ def index_update(
     """
     from protein2text.neighbours.update import update
 
-    with at_work("index", on_ray=ray_at_hand()) as (row, on_event):
+    with at_work("index") as (row, on_event):
         summary = update(
             str(index.absolute()),
             sources,

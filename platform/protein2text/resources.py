@@ -13,7 +13,6 @@ import ray.data
 
 from protein2text.ending_ray import no_process_left, ray_ended
 from protein2text.errors import ConfigError, ResourcesUnavailable, ServiceError
-from protein2text.ray_at_hand import ray_at_hand
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +123,11 @@ def start_local_ray(num_cpus: int) -> None:
     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, _system_config=config)
 
 
+def starts_local_ray() -> bool:
+    """Whether a ``ray_session`` has to start a Ray of its own, which takes seconds."""
+    return not ray.is_initialized() and (os.environ.get("RAY_ADDRESS") or "local") == "local"
+
+
 def has_dashboard() -> bool:
     """Whether the connected Ray shows a dashboard; a local one of our own never does."""
     return bool(ray._private.worker.get_dashboard_url())
@@ -136,7 +140,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if ray_at_hand():
+    if not starts_local_ray():
         with ray_ended():
             _connect(os.environ["RAY_ADDRESS"])
             yield

@@ -1,95 +1,94 @@
-"""`data.reading` without a Ray at hand: a file is read once and in order, by however many processes."""
+"""`data.reading`: what this process reads while Ray starts, and Ray after it, is the file, once and in order."""
 
 import gzip
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil
-import pyarrow as pa
 import pytest
+import ray
 
 from protein2text.data import reading
-from protein2text.data.ingest import described, ingest
+from protein2text.data.ingest import ingest
 from protein2text.data.readers.entries import PIECE_BYTES
 from protein2text.data.records import iter_local, load_card
 
 pytestmark = pytest.mark.usefixtures("without_ray")
 
-NUM_ENTRIES = 9000
-"""More than three pieces of them."""
+
+def corpus(source: Path, output: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    summary = ingest([str(source)], str(output), max_residues=4096, **options)
+    return load_card(summary.output), iter_local([summary.output])
 
 
-@pytest.fixture(scope="module")
-def source(swissprot_like: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("reading") / "like.dat"
-    swissprot_like.write_flat_file(path, NUM_ENTRIES, malformed=0.01)
-    assert path.stat().st_size > 3 * PIECE_BYTES
-    return path
-
-
-@pytest.fixture
-def three_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr(reading, "ALONE_BYTES", 0)
-
-
-def corpus(source: Path, output: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-    """A corpus's card and records, and the most children that this process had meanwhile."""
-    num_children = []
-    summary = ingest(
-        [str(source)],
-        str(output),
-        max_residues=4096,
-        progress=lambda _: num_children.append(len(psutil.Process().children())),
-    )
-    return load_card(summary.output), iter_local([summary.output]), max(num_children)
-
-
-@pytest.fixture(scope="module")
-def alone(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    card, records, num_children = corpus(source, tmp_path_factory.mktemp("alone") / "corpus")
-    assert not num_children, "so little is read by one process"
-    return card, records
-
-
-@pytest.mark.usefixtures("three_processes")
-@pytest.mark.parametrize("is_packed", [False, True])
-def test_several_processes_make_what_one_makes(
-    source: Path, alone: tuple[dict[str, Any], list[dict[str, Any]]], tmp_path: Path, is_packed: bool
+def test_ray_goes_on_where_this_process_ends(
+    swissprot_like: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if is_packed:
-        packed = tmp_path / source.name
-        packed.write_bytes(gzip.compress(source.read_bytes(), compresslevel=1))
-        source = packed
-    card, records, num_children = corpus(source, tmp_path / "corpus")
-    assert num_children == 3
-    assert records == alone[1]
-    for one, other in zip(card["sources"], alone[0]["sources"], strict=True):
-        assert is_packed or one == other
-    assert {**card, "sources": []} == {**alone[0], "sources": []}
-    assert not psutil.Process().children()
-
-
-@pytest.mark.usefixtures("three_processes")
-def test_processes_end_with_whoever_stops_listening(source: Path) -> None:
-    files = [str(source)]
-
-    def stop_listening() -> None:
-        with reading.outcomes(files, described(files), pa.Table.combine_chunks) as tables:
-            assert next(tables).num_rows == 1
-            assert psutil.Process().children()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_listening()
-    assert not psutil.Process().children()
+    source = tmp_path / "like.dat"
+    told = swissprot_like.write_flat_file(source, 9000, malformed=0.01)
+    assert source.stat().st_size > 3 * PIECE_BYTES
+    ray_ran = []
+    whole, records = corpus(source, tmp_path / "here", progress=lambda _: ray_ran.append(ray.is_initialized()))
+    assert not any(ray_ran), "so little needs no Ray"
+    monkeypatch.setattr(reading, "HEAD_PIECES", 1)
+    divided, divided_records = corpus(
+        source, tmp_path / "divided", progress=lambda _: ray_ran.append(ray.is_initialized())
+    )
+    assert any(ray_ran)
+    assert not ray.is_initialized()
+    assert divided == whole
+    assert divided_records == records
+    assert len(records) == told["records"]
 
 
 @pytest.mark.parametrize(
-    ("sizes", "num_bytes"), [({"a.dat": 7, "b.gz": 2}, 7 + 2 * reading.GZIP_RATIO), ({"s3://bucket/a.dat": 3}, 3)]
+    ("sizes", "own", "rest"),
+    [
+        ([1, 2], [(None, None), (None, None)], []),
+        ([1, 9], [(None, None), (None, 3)], [(3, None)]),
+        ([9, 1], [(None, 4)], [(4, None), (None, None)]),
+        ([2, 2, 1], [(None, None), (None, None)], [(None, None)]),
+        ([2, 3], [(None, None), (None, 2)], [(2, None)]),
+    ],
 )
-def test_packed_bytes_count_for_more(sizes: dict[str, int], num_bytes: int) -> None:
-    inputs: list[dict[str, Any]] = [{"name": name, "format": "fasta", "bytes": size} for name, size in sizes.items()]
-    assert reading._num_bytes([reading._task(item["name"], item) for item in inputs], inputs) == num_bytes
+def test_files_are_divided_where_the_head_ends(
+    sizes: list[int], own: list[tuple[int | None, ...]], rest: list[tuple[int | None, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reading, "HEAD_PIECES", 4)
+    inputs: list[dict[str, Any]] = [
+        {"name": str(number), "format": "fasta", "bytes": size * PIECE_BYTES - 1} for number, size in enumerate(sizes)
+    ]
+    tasks = [reading._task(item["name"], item) for item in inputs]
+    parts = reading._divided(tasks, inputs)
+    assert [[(task["start"], task["stop"]) for task in part] for part in parts] == [own, rest]
+    names = [task["path"] for part in parts for task in part]
+    assert list(dict.fromkeys(names)) == [item["name"] for item in inputs]
+
+
+def test_packed_bytes_count_for_more_and_a_store_is_ray_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HEAD_PIECES", 4)
+    item = {"name": "a", "format": "fasta", "bytes": PIECE_BYTES}
+    for path, num_own in (("/a.dat", 1), ("s3://bucket/a.dat", 0)):
+        own, rest = reading._divided([reading._task(path, item)], [item])
+        assert (len(own), len(rest)) == (num_own, 1 - num_own)
+    own, rest = reading._divided([reading._task("/a.dat.gz", item)], [item])
+    assert (own[0]["stop"], rest[0]["start"]) == (4, 4)
+
+
+def test_a_file_that_unpacks_to_more_than_was_thought_is_read_whole(
+    swissprot_like: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, packed = tmp_path / "like.dat", tmp_path / "like.dat.gz"
+    told = swissprot_like.write_flat_file(source, 4000)
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    monkeypatch.setattr(reading, "GZIP_RATIO", 1)
+    monkeypatch.setattr(reading, "HEAD_PIECES", 1)
+    _, records = corpus(packed, tmp_path / "corpus")
+    assert len(records) == told["records"]
+
+
+def test_many_tiny_files_need_no_ray() -> None:
+    inputs = [{"name": str(number), "format": "fasta", "bytes": 99} for number in range(1000)]
+    tasks = [reading._task(f"/{number}", item) for number, item in enumerate(inputs)]
+    assert reading._divided(tasks, inputs) == (tasks, [])

@@ -1,7 +1,7 @@
 """Ingest: source files to record shards, with everything that was refused beside them.
 
-What is more than a little is parsed in parallel (``reading``); the process that called writes the shards, so that they
-lie in one place whatever nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it
+Ray reads and parses what is more than a little in parallel; the process that called writes the shards, so that they lie
+in one place whatever nodes did the parsing. Order is that of the sources. ``card.json`` is written last: without it
 there is no corpus.
 """
 
@@ -109,7 +109,7 @@ def _written(
     writer = CorpusWriter(folder)
     parse = partial(parse_pieces, max_residues=max_residues)
     with ThreadPoolExecutor(1) as beside, outcomes(files, inputs, parse) as tables:
-        summed = beside.submit(with_sums, files, inputs)
+        summed = beside.submit(with_sums, files, inputs)  # while Ray starts
         for table in tables:
             writer.add(table)
             if progress is not None:

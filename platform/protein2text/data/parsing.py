@@ -1,10 +1,11 @@
-"""The two steps of reading: cut files into pieces, make records or refusals of their entries."""
+"""The two steps that Ray Data runs in parallel: cut files into pieces, make records or refusals of their entries."""
 
 import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -61,11 +62,12 @@ def cut_sources(batch: pa.Table) -> Iterator[pa.Table]:
 
     Args:
         batch: columns ``path`` (absolute, or a URL), ``format`` (a key of ``READERS``), ``source`` (what records call
-            it) and ``origin`` (JSON: what the file says of all its records, like release and licence; or empty).
+            it) and ``origin`` (JSON: what the file says of all its records, like release and licence; or empty);
+            perhaps ``start`` and ``stop``, which name some of the file's pieces as a slice does.
     """
     for task in batch.to_pylist():
         of_file = {name: task.get(name, "") for name in ("format", "source", "origin")}
-        for piece in cut_file(task["path"], task["format"]):
+        for piece in islice(cut_file(task["path"], task["format"]), task.get("start"), task.get("stop")):
             yield pa.Table.from_pylist([{**of_file, **piece._asdict()}], schema=PIECE_SCHEMA)
 
 

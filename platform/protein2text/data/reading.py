@@ -1,25 +1,27 @@
-"""Source files to outcomes, in their order: by processes of this machine, or on a Ray where there is one at hand.
+"""Source files to outcomes, in their order: this process begins while Ray starts, and Ray does what is left.
 
-To start and end a local Ray takes as many core-seconds as to parse a gigabyte.
+A local Ray needs some seconds until its workers parse the first piece; by then this process has read what few cores
+gain nothing by sharing. Sources that hold no more are read without Ray.
 """
 
 import json
-import os
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+import sys
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
 
 from protein2text.data.parsing import cut_sources
-from protein2text.data.parsing_processes import Parse, parsed
 from protein2text.data.readers.entries import PIECE_BYTES
-from protein2text.ray_at_hand import ray_at_hand
 
-ALONE_BYTES = 8 * PIECE_BYTES
-"""Sources that hold no more are read by this process alone: others would take as long to start."""
-MAX_PROCESSES = 8
-"""Processes that parse, at most: no more than this one can cut for, and write what they make."""
+HEAD_PIECES = 56
+"""Pieces that this process parses at the head of the sources: about as many seconds as a local Ray takes to start."""
+TURN_S = 0.0005
+"""How long a thread may keep the interpreter meanwhile: at Python's own 5 ms, Ray's start waits at every step."""
 GZIP_RATIO = 8
 """About how many bytes UniProt's gzip files unpack to, for each of theirs."""
 CUTTER_CPUS = 0.5
@@ -32,46 +34,100 @@ piece is parsed sooner; with one a task, workers wait half of the time."""
 
 Task = dict[str, Any]
 """A file to cut, as `cut_sources` takes it."""
+Parse = Callable[[pa.Table], pa.Table]
 
 
 @contextmanager
 def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[Iterator[pa.Table]]:
     """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
 
+    Ray takes more than a second to end, and ends while the block's last statements write what came last.
+
     Args:
         files: paths or URLs.
         inputs: what `ingest.described` says of them.
         parse: takes a table of pieces, in this or another process.
     """
-    tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
-    if not ray_at_hand():
-        with closing(_on_this_machine(tasks, _num_bytes(tasks, inputs), parse)) as tables:
-            yield tables
-        return
-    from protein2text.resources import ray_data_in_order
-
-    with ray_data_in_order(BLOCK_BYTES), closing(_on_ray(tasks, _num_bytes(tasks, inputs), parse)) as tables:
+    with (
+        ExitStack() as ray_session,
+        _short_turns(),
+        ThreadPoolExecutor(2) as beside,
+        closing(_outcomes(files, inputs, parse, ray_session, beside)) as tables,
+    ):
         yield tables
+
+
+def _outcomes(
+    files: list[str], inputs: list[dict[str, Any]], parse: Parse, ray_session: ExitStack, beside: Executor
+) -> Generator[pa.Table, None, None]:
+    from protein2text.resources import ray_data_in_order, starts_local_ray  # here: a small source needs no Ray
+
+    tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
+    own, rest = _divided(tasks, inputs) if starts_local_ray() else ([], tasks)
+    here = (parse(piece) for task in own for piece in cut_sources(pa.Table.from_pylist([task])))
+    if not rest:
+        yield from here
+        return
+    made: SimpleQueue[pa.Table | None] = SimpleQueue()
+    left = Event()
+    making = beside.submit(_make, here, made, left)
+    try:
+        ray_session.enter_context(ray_data_in_order(BLOCK_BYTES))
+        with closing(_on_ray(rest, sum(item["bytes"] for item in inputs), parse)) as elsewhere:
+            first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
+            yield from iter(made.get, None)
+            making.result()
+            if first is not None:
+                yield first
+            yield from elsewhere
+    finally:
+        left.set()
+    beside.submit(ray_session.close)
+
+
+def _make(tables: Iterator[pa.Table], made: SimpleQueue[pa.Table | None], left: Event) -> None:
+    """Pass on tables, and None after the last, until nobody waits for them."""
+    try:
+        for table in tables:
+            made.put(table)
+            if left.is_set():
+                return
+    finally:
+        made.put(None)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _task(path: str, item: dict[str, Any]) -> Task:
     of_file = {key: item[key] for key in ("release", "licence") if key in item}
-    return {"path": path, "format": item["format"], "source": item["name"], "origin": json.dumps(of_file)}
+    whole = {"start": None, "stop": None}
+    return {"path": path, "format": item["format"], "source": item["name"], "origin": json.dumps(of_file), **whole}
 
 
-def _num_bytes(tasks: list[Task], inputs: list[dict[str, Any]]) -> int:
-    """Of the sources, unpacked: about."""
-    packed = [task["path"].endswith(".gz") for task in tasks]
-    return sum(item["bytes"] * (GZIP_RATIO if gz else 1) for gz, item in zip(packed, inputs, strict=True))
+def _divided(tasks: list[Task], inputs: list[dict[str, Any]]) -> tuple[list[Task], list[Task]]:
+    """What this process reads, and what is left: whole files, and one that is read here to a piece and there from it.
 
-
-def _on_this_machine(tasks: list[Task], num_bytes: int, parse: Parse) -> Generator[pa.Table, None, None]:
-    pieces = (piece for task in tasks for piece in cut_sources(pa.Table.from_pylist([task])))
-    num_processes = min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
-    if num_processes == 1 or num_bytes <= ALONE_BYTES:
-        yield from map(parse, pieces)
-    else:
-        yield from parsed(pieces, parse, num_processes)
+    Only of a local file does everyone who cuts it get the same pieces.
+    """
+    bytes_left = HEAD_PIECES * PIECE_BYTES
+    for number, (task, item) in enumerate(zip(tasks, inputs, strict=True)):
+        num_bytes = item["bytes"] * (GZIP_RATIO if task["path"].endswith(".gz") else 1)
+        if "://" in task["path"] or bytes_left < PIECE_BYTES:
+            return tasks[:number], tasks[number:]
+        if num_bytes > bytes_left:
+            num_pieces = bytes_left // PIECE_BYTES
+            here, there = {**task, "stop": num_pieces}, {**task, "start": num_pieces}
+            return [*tasks[:number], here], [there, *tasks[number + 1 :]]
+        bytes_left -= num_bytes
+    return tasks, []
 
 
 def _on_ray(tasks: list[Task], num_bytes: int, parse: Parse) -> Generator[pa.Table, None, None]:
