@@ -39,6 +39,7 @@ from protein2text.cli_record import record
 from protein2text.cli_report import report
 from protein2text.cli_train import train
 from protein2text.large_imports import large_imports
+from protein2text.termination import leave_on_termination
 
 if TYPE_CHECKING:
     from protein2text.demo_plans import DemoPlan
@@ -273,8 +274,10 @@ def serve(
         service = start(model, tracking_uri=tracking_uri or None, host=host, port=port, **settings)
     typer.echo(f"serving {model} at {service.url}; stop with Ctrl-C", err=True)
     typer.echo(service.url)
-    wait_for_interrupt()
-    stop(service)
+    with quiet_libraries():
+        wait_for_interrupt()
+        typer.echo("stopping", err=True)
+        stop(service)
 
 
 @app.command()
@@ -305,6 +308,7 @@ def doctor(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    leave_on_termination()
     app(args=arguments, prog_name="protein2text")
 
 

@@ -71,9 +71,10 @@ def ask(
     """
     if model is not None and url is not None:
         raise typer.BadParameter("give a model or the address of a service, not both", param_hint="--url")
-    if context is not None and model is None:
-        message = "needs --model; to ask a service with it, start that with `protein2text serve MODEL --context ...`"
-        raise typer.BadParameter(message, param_hint="--context")
+    for name, value in (("--context", context), ("--context-tokens", context_tokens)):
+        if value is not None and model is None:
+            remedy = f"to ask a service with it, start that with `protein2text serve MODEL {name} ...`"
+            raise typer.BadParameter(f"needs --model; {remedy}", param_hint=name)
     asked = [(text, read_proteins_of(text, number)) for number, text in enumerate(proteins, start=1)]
     if model is None:
         rows = _ask_service(url or DEFAULT_URL, _groups(_given(asked), together), question, max_new_tokens)

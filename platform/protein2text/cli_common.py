@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_RUNTIME = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
 
@@ -46,8 +46,11 @@ class OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("protein2text: interrupted; give the same command again: what was finished is kept", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise _ended("interrupted", EXIT_INTERRUPTED) from None
+        except SystemExit as end:  # as `leave_on_termination` has it
+            if end.code != signal.SIGTERM:
+                raise
+            raise _ended("terminated", EXIT_TERMINATED) from None
         except Exception as error:
             known = _known(error)
             if known is None:
@@ -56,6 +59,11 @@ class OneLineErrors(TyperGroup):
                 traceback.print_exception(error)
             typer.echo(f"protein2text: {known}", err=True)
             raise typer.Exit(EXIT_USAGE if isinstance(known, USAGE_ERRORS) else EXIT_RUNTIME) from None
+
+
+def _ended(how: str, code: int) -> typer.Exit:
+    typer.echo(f"protein2text: {how}; give the same command again: what was finished is kept", err=True)
+    return typer.Exit(code)
 
 
 def _known(error: BaseException) -> ProteinToTextError | None:

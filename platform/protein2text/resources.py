@@ -13,6 +13,7 @@ import ray.data
 
 from protein2text.ending_ray import no_process_left, ray_ended
 from protein2text.errors import ConfigError, ResourcesUnavailable, ServiceError
+from protein2text.termination import leave_on_termination
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ def start_local_ray(num_cpus: int) -> None:
     """
     config = {"num_workers_soft_limit": num_cpus + RAY_DATA_ACTORS}
     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, _system_config=config)
+    leave_on_termination()
 
 
 def starts_local_ray() -> bool:
@@ -142,7 +144,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
         return
     if not starts_local_ray():
         with ray_ended():
-            _connect(os.environ["RAY_ADDRESS"])
+            connect(os.environ["RAY_ADDRESS"])
             yield
         return
     processors = len(os.sched_getaffinity(0))
@@ -154,7 +156,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
         yield
 
 
-def _connect(address: str) -> None:
+def connect(address: str) -> None:
     """Connect to the cluster of RAY_ADDRESS; to one that is not there, Ray itself tries for minutes.
 
     Raises:
@@ -172,9 +174,10 @@ def _connect(address: str) -> None:
         except (OSError, OverflowError) as error:
             raise ServiceError(f"RAY_ADDRESS={address}", f"nobody answers there: {error}", f"{remedy}.") from error
     try:
-        ray.init()
+        ray.init(log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
         raise ServiceError(f"RAY_ADDRESS={address}", f"Ray cannot connect: {error}", f"{remedy}.") from error
+    leave_on_termination()
 
 
 @contextmanager

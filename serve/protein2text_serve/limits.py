@@ -45,8 +45,8 @@ def _without_decoding(request: ChatRequest) -> None:
     for name in settings:
         value = getattr(request, name)
         if value not in (None, unsampled.get(name)):
-            limit = "nothing: an index of neighbours answers, which quotes records and decodes no tokens"
-            raise _outside(name, value, limit, "Leave it out.")
+            why = "an index of neighbours answers here, and decodes no tokens"
+            raise Refused(422, f"{name} is {value}: {why}. Leave it out.", param=name, code="outside_limits")
 
 
 def _settings(request: ChatRequest, config: ServiceConfig) -> Settings:

@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import ControllerOptions, HTTPOptions, ProxyLocation
 
 from protein2text.errors import ConfigError, ProteinToTextError, ResourcesUnavailable, ServiceError
+from protein2text.resources import connect, start_local_ray, starts_local_ray
 from protein2text_serve.app import GATEWAY_CPUS, build
 from protein2text_serve.settings import LOOPBACK, ServiceConfig
 
@@ -22,6 +24,9 @@ logger = logging.getLogger(__name__)
 APPLICATION = "protein2text"
 READY_TIMEOUT_S = 60.0
 SUPPLY_TIMEOUT_S = 60.0
+PROXY_TRY_S = 20
+"""Serve replaces a proxy that is not ready after three of these. Its own 5 are too few while other work takes the
+machine: then it kills the proxy that is just starting, and with it our start. After 60 s in all it gives up itself."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,11 @@ def start(
     if f"[{host}]" not in LOOPBACK and host not in LOOPBACK and config.allowed_hosts == LOOPBACK:
         problem = f"{host!r} is reachable from other machines, and the service asks for no key"
         raise ConfigError("serve arguments", "host", f"{problem}. Put a proxy with login in front, name allowed_hosts.")
-    application = build(config.model_dump())
+    application = build(config.model_dump(exclude_unset=True))
     port = _free_port(host, port)
     owns_ray = not ray.is_initialized()
     if owns_ray:
-        _start_ray(num_cpus)
+        _start_ray(num_cpus or len(os.sched_getaffinity(0)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     service = Service(url, {}, owns_ray)
     try:
@@ -105,13 +110,12 @@ def _leave(service: Service) -> None:
         ray.shutdown()
 
 
-def _start_ray(num_cpus: int | None) -> None:
-    """Join the cluster that ``RAY_ADDRESS`` names, or start Ray on this machine, without its dashboard."""
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.WARNING)
+def _start_ray(num_cpus: int) -> None:
+    """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names."""
+    if starts_local_ray():
+        start_local_ray(num_cpus)
     else:
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, logging_level=logging.WARNING)
+        connect(os.environ["RAY_ADDRESS"])
 
 
 def _free_port(host: str, port: int) -> int:
@@ -173,13 +177,19 @@ def _deploy(application: Application, host: str, port: int, url: str) -> None:
     """Start Serve's proxy and the deployments; returns when the replicas run.
 
     Raises:
-        ServiceError: a replica could not be started.
+        ServiceError: the proxy or a replica could not be started.
     """
-    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port))
+    controller = ControllerOptions(
+        runtime_env={"env_vars": {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PROXY_TRY_S)}}
+    )
+    http = HTTPOptions(host=host, port=port)
     try:
+        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=http, controller_options=controller)
         serve.run(application, name=APPLICATION, route_prefix="/")
-    except RuntimeError as error:
-        raise ServiceError(url, f"the replicas did not start ({error})", "Read the log of Ray Serve.") from error
+    except (RuntimeError, TimeoutError, RayError) as error:
+        remedy = "Let other work on this machine end, or read the log of Ray Serve."
+        problem = " ".join(str(error).split())
+        raise ServiceError(url, f"the service did not start ({problem})", remedy) from error
 
 
 def _wait_until_ready(url: str) -> dict[str, Any]:

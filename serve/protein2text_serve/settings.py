@@ -1,8 +1,11 @@
 """What a service is told at its start: the model, the limits it keeps, and the replicas it may use."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from protein2text.base_config import Config
+from protein2text.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Names under which a browser or client on this machine reaches the service; any other Host header is refused."""
@@ -48,3 +51,10 @@ class ServiceConfig(Config):
     gpus_per_replica: float = Field(0.0, ge=0)
     stall_timeout_s: float = Field(120.0, gt=0)
     """A decoding step that takes longer makes the replica unhealthy, and Serve replaces it."""
+
+    @model_validator(mode="after")
+    def context_tokens_bound_a_context(self) -> Self:
+        if "context_tokens" in self.model_fields_set and not self.context:
+            message = "bounds the facts of context, which is not given; give that, or leave this out"
+            raise ConfigError("serve arguments", "context_tokens", message)
+        return self

@@ -127,8 +127,9 @@ def test_an_index_that_is_none_is_named(workdir: Path) -> None:
     assert "nowhere/index.json does not exist" in refused("MKV", "--model", "neighbours:nowhere")
 
 
-def test_context_for_a_service_says_where_to_give_it() -> None:
-    result = runner.invoke(app, ["ask", "MKV", "--context", "neighbours:any"])
+@pytest.mark.parametrize(("option", "value"), [("--context", "neighbours:any"), ("--context-tokens", "100")])
+def test_context_for_a_service_says_where_to_give_it(option: str, value: str) -> None:
+    result = runner.invoke(app, ["ask", "MKV", option, value])
     assert result.exit_code == 2
     said = " ".join(result.stderr.replace("│", " ").split())
-    assert "needs --model; to ask a service with it, start that with `protein2text serve MODEL --context ...`" in said
+    assert f"needs --model; to ask a service with it, start that with `protein2text serve MODEL {option} ...`" in said

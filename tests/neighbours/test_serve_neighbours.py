@@ -113,7 +113,7 @@ def test_an_index_answers_in_a_models_place_with_its_facts(index: NeighbourIndex
     assert len(pieces) > 1, "a longer answer comes in pieces"
     for response, (name, value) in zip(refused, DECODED.items(), strict=True):
         assert response.status_code == 422
-        assert f"{name} is {value}" in response.json()["error"]["message"]
+        assert f"{name} is {value}: an index of neighbours answers" in response.json()["error"]["message"]
     assert accepted[0].status_code == 200, accepted[0].text
 
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from protein2text.cli_common import RAY_TIMED_OUT
 from protein2text.config import load_run, presets
 from protein2text.doctor import examine
 from protein2text.errors import MissingFile
+from protein2text.termination import leave_on_termination
 
 COMMANDS = (
     ("demo",),
@@ -154,15 +156,20 @@ def test_no_service_is_one_line_and_exit_1() -> None:
     assert CLOSED_PORT in error_line(result.stderr)
 
 
-def test_an_interrupt_is_one_line_and_exit_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(folder: Path) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("protein2text.doctor.examine", interrupted)
-    result = runner.invoke(app, ["doctor"])
-    assert result.exit_code == 130
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_is_one_line_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, said: str
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("protein2text.doctor.examine", lambda folder: signal.raise_signal(number))
+    leave_on_termination()
+    try:
+        result = runner.invoke(app, ["doctor"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 128 + number
     assert result.stdout == ""
-    assert "interrupted" in error_line(result.stderr)
+    assert said in error_line(result.stderr)
 
 
 def test_a_ray_that_does_not_come_up_is_one_line_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """A Ray that is not there is named at once, and nothing outlives a block that may have started processes."""
 
+import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -25,6 +27,30 @@ def test_nothing_that_a_block_started_outlives_it() -> None:
         assert not started.is_running()
         assert before.poll() is None, "what ran before goes on"
         before.kill()
+
+
+AT_WORK = """
+import time
+from protein2text.resources import ReadersOnly, ray_session
+with ray_session(ReadersOnly()):
+    try:
+        print("at work", flush=True)
+        time.sleep(60)
+    finally:
+        print("left", flush=True)
+"""
+
+
+def test_a_termination_leaves_block_by_block_and_no_process_behind() -> None:
+    with subprocess.Popen([sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        rays = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "left\n"
+    assert process.returncode == signal.SIGTERM, "as Python ends it, not aborted by Ray"
+    assert rays
+    assert not any(child.is_running() for child in rays)
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "ray://host", "host:port"])

@@ -24,6 +24,11 @@ def test_other_machines_are_kept_out_unless_hosts_are_named(model_folder: Path, 
         start(str(model_folder), host=host, port=0)
 
 
+def test_a_bound_on_facts_that_nobody_gives_is_refused(model_folder: Path) -> None:
+    with pytest.raises(ConfigError, match="context_tokens: bounds the facts of context, which is not given"):
+        start(str(model_folder), port=0, context_tokens=100)
+
+
 def test_a_model_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(MissingFile):
         start(str(tmp_path / "nowhere"), port=0)
