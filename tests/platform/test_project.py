@@ -1,5 +1,6 @@
 """What a newcomer reads and installs: README, dependencies, constraints, Makefile and CI say the same as the code."""
 
+import csv
 import re
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from protein2text.cli import app
+from protein2text.evaluate.scores import LABELS
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_NAMES = {
@@ -55,6 +57,28 @@ def test_make_commands_in_prose_exist(name: str) -> None:
     named = set(re.findall(r"(?:`|\$ |^)make (?:--[a-z-]+ )?([a-z][a-z-]*)", text, flags=re.MULTILINE))
     assert named
     assert named <= make_targets(), f"{name} names targets that the Makefile lacks"
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "subject"),
+    [("README.md", "protein2text-tiny", "model"), ("docs/neighbours.md", "neighbours:microbiome", "index")],
+)
+def test_scores_in_prose_are_the_newest_rows_of_their_csv(document: str, name: str, subject: str) -> None:
+    with (ROOT / "benchmarks" / "results" / "evaluation.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file) if row["name"] == name}
+    text = (ROOT / document).read_text(encoding="utf-8")
+    num_scores = 0
+    for row, label in LABELS.items():
+        for line in re.findall(rf"^ *{label.replace('model', subject)} .*", text, flags=re.MULTILINE):
+            for shown in re.findall(r"(-?\d\.\d+) \[(-?\d\.\d+), (-?\d\.\d+)\]", line):
+                measured = [
+                    tuple(rows[row][f"{metric}{end}"] for end in ("", "_low", "_high"))
+                    for metric in ("facts", "rouge_l", "true_minus_row")
+                ]
+                assert tuple(map(float, shown)) in [tuple(map(float, one)) for one in measured if all(one)], line
+                num_scores += 1
+    assert num_scores >= 8
+    assert "benchmarks/results/evaluation.csv" in text
 
 
 def test_protein2text_commands_in_prose_exist() -> None:
