@@ -18,11 +18,14 @@ from typing import Any, Literal
 import mlflow
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Param
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
 
 from protein2text.errors import ConfigError, MissingFile
 from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
+from protein2text.registry_database import make_database
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ AGENT = Path(__file__).with_name("registry_agent.py")
 MODEL_ARTIFACT = "model"
 DEFAULT_ALIASES = {"alignment": "aligned", "instruction": "champion"}
 """By the stage that made the model: what answers, and what to begin instruction tuning with."""
+PARAMS_PER_REQUEST = 100
+"""MLflow takes no more at once."""
 _SQLITE = "sqlite:///"
 _ALIAS = re.compile(r"(?!latest$)(?!v\d+$)[\w-]{1,255}", re.IGNORECASE | re.ASCII)
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -54,12 +59,13 @@ class ModelVersion:
 
 
 def connect(tracking_uri: str) -> MlflowClient:
-    """A client of this database or server; the folder of an SQLite file is made if missing."""
-    if tracking_uri.startswith(_SQLITE):
-        Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    """A client of this database or server; an SQLite file and its folder are made if missing."""
+    database = make_url(tracking_uri).database if tracking_uri.startswith(_SQLITE) else None
     with warnings.catch_warnings():
         # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 deprecates; nothing of ours uses it.
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+        if database and not Path(database).exists():
+            make_database(Path(database))
         return MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
 
@@ -123,8 +129,9 @@ def start_run(
     client = connect(tracking_uri)
     run_id = str(client.create_run(open_experiment(client, experiment), run_name=name).info.run_id)
     note(run_id)
-    for key, value in _leaves(config):
-        client.log_param(run_id, key, str(value)[:6000])
+    params = [Param(key, str(value)[:6000]) for key, value in _leaves(config)]
+    for start in range(0, len(params), PARAMS_PER_REQUEST):
+        client.log_batch(run_id, params=params[start : start + PARAMS_PER_REQUEST])
     client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
     client.log_dict(run_id, dict(data_checksum), "data.json")
     for folder, checksum in data_checksum.items():

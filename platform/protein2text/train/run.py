@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ray.data
 import ray.train
+from mlflow.entities import RunTag
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from protein2text import registry
@@ -172,8 +173,8 @@ def _tell_beginning(task: StageTask, run_log: registry.RunLog) -> None:
     """What this driver begins with, to the events and as tags to MLflow, which go on to the newest."""
     found = lineage(task.config, task.stage, task.settings)
     client = registry.connect(run_log.tracking_uri)
-    for name, value in {**found, "mlflow.source.git.commit": found["code.commit"]}.items():
-        client.set_tag(run_log.run_id, name, value)
+    named = {**found, "mlflow.source.git.commit": found["code.commit"]}
+    client.log_batch(run_log.run_id, tags=[RunTag(name, value) for name, value in named.items()])
     config = public_config(task.config)
     tracking = {
         "uri": config["tracking"]["uri"],
