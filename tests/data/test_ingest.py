@@ -213,10 +213,13 @@ def test_a_swissprot_like_file_is_read_as_its_writer_says(
     accessions = [line[5:14].decode().rstrip(";") for line in lines if line.startswith(b"AC   ")]
     kept = {row["record_id"]: None for row in iter_local([summary.output], ["record_id"])}
     assert list(kept) == [name for name in dict.fromkeys(accessions) if name in kept], "in the order of the file"
+    mib = source.stat().st_size / 2**20
+    assert events.pop(0) == {"stage": "ingest", "message": f"reading like.dat, {mib:.1f} MiB"}
     rows = [event["rows"] for event in events]
     assert rows == sorted(rows)
     assert len(rows) > 1
     counts = {"records": summary.records, "quarantined": summary.quarantined}
+    counts |= {"step": int(mib), "num_steps": round(mib), "message": "MiB read"}
     assert events[-1] == {"stage": "ingest", "rows": 3000, **counts}
 
 

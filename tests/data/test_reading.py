@@ -27,13 +27,28 @@ def test_ray_goes_on_where_this_process_ends(
     source = tmp_path / "like.dat"
     told = swissprot_like.write_flat_file(source, 9000, malformed=0.01)
     assert source.stat().st_size > 3 * PIECE_BYTES
-    ray_ran = []
-    whole, records = corpus(source, tmp_path / "here", progress=lambda _: ray_ran.append(ray.is_initialized()))
+    mib = source.stat().st_size / 2**20
+    ray_ran: list[bool] = []
+    events: list[dict[str, Any]] = []
+
+    def progress(event: dict[str, Any]) -> None:
+        ray_ran.append(ray.is_initialized())
+        events.append(event)
+
+    def check_told() -> None:
+        """The bytes of every piece count once, whoever parsed it."""
+        assert events[0]["message"] == f"reading like.dat, {mib:.1f} MiB"
+        steps = [event["step"] for event in events[1:]]
+        assert steps == sorted(steps)
+        assert (steps[-1], events[-1]["num_steps"], events[-1]["rows"]) == (int(mib), round(mib), 9000)
+        events.clear()
+
+    whole, records = corpus(source, tmp_path / "here", progress=progress)
+    check_told()
     assert not any(ray_ran), "so little needs no Ray"
     monkeypatch.setattr(reading, "HEAD_PIECES", 1)
-    divided, divided_records = corpus(
-        source, tmp_path / "divided", progress=lambda _: ray_ran.append(ray.is_initialized())
-    )
+    divided, divided_records = corpus(source, tmp_path / "divided", progress=progress)
+    check_told()
     assert any(ray_ran)
     assert not ray.is_initialized()
     assert divided == whole
@@ -84,8 +99,11 @@ def test_a_file_that_unpacks_to_more_than_was_thought_is_read_whole(
     packed.write_bytes(gzip.compress(source.read_bytes()))
     monkeypatch.setattr(reading, "GZIP_RATIO", 1)
     monkeypatch.setattr(reading, "HEAD_PIECES", 1)
-    _, records = corpus(packed, tmp_path / "corpus")
+    events: list[dict[str, Any]] = []
+    _, records = corpus(packed, tmp_path / "corpus", progress=events.append)
     assert len(records) == told["records"]
+    assert not any("step" in event for event in events)
+    assert events[-1]["message"] == f"{source.stat().st_size // 2**20} MiB unpacked"
 
 
 def test_many_tiny_files_need_no_ray() -> None:

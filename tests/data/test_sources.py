@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,19 @@ def test_missing_source_and_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match="cannot be followed"):
         expand([str(tmp_path / "loop")])
+
+
+def test_a_pipe_is_refused_unless_it_is_a_file() -> None:
+    reader, writer = os.pipe()
+    try:
+        for source in ("-", f"/dev/fd/{reader}", os.devnull):
+            with pytest.raises(ConfigError, match=r"gives its text once.*write the text to a file"):
+                expand([source])
+    finally:
+        os.close(reader)
+        os.close(writer)
+    with Path(__file__).open() as file:  # what `< FILE` makes of /dev/stdin
+        assert expand([f"/dev/fd/{file.fileno()}"]) == [str(Path(__file__).resolve())]
 
 
 def test_what_a_folder_holds_beside_files_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

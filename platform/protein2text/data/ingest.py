@@ -7,7 +7,6 @@ there is no corpus.
 
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +18,13 @@ from protein2text.data.output_folder import refuse_strangers, remove_half, writi
 from protein2text.data.parsing import parse_pieces
 from protein2text.data.readers.formats import detect
 from protein2text.data.reading import outcomes
+from protein2text.data.reading_progress import Progress, ReadingProgress
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.data.sources import expand, num_bytes, origin, sha256, short_names, warn_of
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[dict[str, Any]], None]
-"""Called with ``{"stage": "ingest", "rows": int, "records": int, "quarantined": int}`` as the work goes on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def ingest(
         output: corpus folder; a half one, left by a killed ingest, is begun anew.
         max_residues: longer proteins are quarantined.
         uniprot: a UniProtKB query; its answer is downloaded to ``output``/download and read like the sources.
-        progress: told the counts after every block.
+        progress: told at once what is read, and the counts after every block.
 
     Raises:
         MissingFile: a source is not there.
@@ -108,13 +105,13 @@ def _written(
     remove_half(folder, ("records", "quarantine"))
     writer = CorpusWriter(folder)
     parse = partial(parse_pieces, max_residues=max_residues)
+    told = ReadingProgress("ingest", inputs, progress)
     with ThreadPoolExecutor(1) as beside, outcomes(files, inputs, parse) as tables:
         summed = beside.submit(with_sums, files, inputs)  # while Ray starts
-        for table in tables:
+        for num_bytes, table in tables:
             writer.add(table)
-            if progress is not None:
-                counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
-                progress({"stage": "ingest", "rows": sum(counts.values()), **counts})
+            counts = {"records": writer.num_records, "quarantined": writer.num_quarantined}
+            told.made(num_bytes, rows=sum(counts.values()), **counts)
         card = writer.finish(summed.result(), max_residues)
     warn_of(writer.not_whole)
     if not writer.num_records:

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from protein2text.data.parsing import cut_sources
 from protein2text.data.readers.entries import PIECE_BYTES
@@ -32,14 +35,16 @@ BLOCK_BYTES = 7 * PIECE_BYTES // 2
 """Ray joins pieces until they hold so much, which four do: a task of parsing. It deals tasks ten times a second, and a
 piece is parsed sooner; with one a task, workers wait half of the time."""
 
+_NUM_BYTES = "num_bytes"
+
 Task = dict[str, Any]
 """A file to cut, as `cut_sources` takes it."""
 Parse = Callable[[pa.Table], pa.Table]
 
 
 @contextmanager
-def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[Iterator[pa.Table]]:
-    """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order.
+def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> Iterator[Iterator[tuple[int, pa.Table]]]:
+    """What a step of parsing makes of the pieces (``parsing.PIECE_SCHEMA``) of files, in order, each with their bytes.
 
     Ray takes more than a second to end, and ends while the block's last statements write what came last.
 
@@ -52,9 +57,17 @@ def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> It
         ExitStack() as ray_session,
         _short_turns(),
         ThreadPoolExecutor(2) as beside,
-        closing(_outcomes(files, inputs, parse, ray_session, beside)) as tables,
+        closing(_outcomes(files, inputs, partial(_counted, parse=parse), ray_session, beside)) as tables,
     ):
-        yield tables
+        yield ((sum(table[_NUM_BYTES].to_pylist()), table.drop_columns(_NUM_BYTES)) for table in tables)
+
+
+def _counted(batch: pa.Table, *, parse: Parse) -> pa.Table:
+    """What is made of pieces, with a column whose sum is their bytes: blocks carry nothing but columns."""
+    made = parse(batch)
+    num_bytes = np.zeros(made.num_rows, np.int64)
+    num_bytes[:1] = pc.sum(pc.binary_length(batch["data"])).as_py()
+    return made.append_column(_NUM_BYTES, pa.array(num_bytes))
 
 
 def _outcomes(

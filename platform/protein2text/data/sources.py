@@ -36,6 +36,10 @@ CUT_SHORT = "cut_short"
 """Reason of the row that stands for the rest of a file which ends, or cannot be read further, inside of something."""
 NOT_WHOLE = ("truncated_gzip", "damaged_gzip", "decompression_bomb", CUT_SHORT)
 """Reasons of rows that stand for the rest of a file, of unknown length."""
+_ONCE = (
+    "a pipe or a device, which gives its text once, where a source is read for its format, its SHA-256 and its entries"
+    "; write the text to a file and name that. Gzipped files are read as they are"
+)
 
 
 class DamagedSource(Exception):
@@ -51,8 +55,8 @@ def expand(sources: list[str]) -> list[str]:
 
     Raises:
         MissingFile: a source that does not exist.
-        ConfigError: a folder without files, a store whose library is not installed, one that workers cannot see, or a
-            file named twice.
+        ConfigError: a pipe, a folder without files, a store whose library is not installed, one that workers cannot
+            see, or a file named twice.
         ServiceError: a store that cannot be reached.
     """
     files: list[str] = []
@@ -305,7 +309,11 @@ def _local_files(source: str) -> list[str]:
         raise ConfigError(source, "source", f"cannot be followed: {error}") from None
     if path.is_dir():
         return [str(path / name) for name in _files_among(source, {i.name: i.is_file() for i in path.iterdir()})]
-    return [str(path)] if path.is_file() else []
+    if path.is_file():
+        return [str(path)]
+    if source == "-" or Path(source).exists():  # not the resolved path: that of a pipe leads nowhere
+        raise ConfigError(source, "source", f"is {_ONCE}")
+    return []
 
 
 def _files_among(source: str, held: dict[str, bool]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 from protein2text.data.ingest import described, same_sources, with_sums
 from protein2text.data.output_folder import refuse_strangers, writing
 from protein2text.data.reading import outcomes
+from protein2text.data.reading_progress import ReadingProgress
 from protein2text.data.sources import expand
 from protein2text.errors import ConfigError
 from protein2text.memory import peak_bytes
@@ -163,12 +164,12 @@ def gather(
     files: list[str], inputs: list[dict[str, Any]], gatherer: Gatherer, progress: Progress | None
 ) -> dict[str, Any]:
     """Read all files into what a gatherer writes to, and return its counts."""
+    told = ReadingProgress("index", inputs, progress)
     with outcomes(files, inputs, partial(characterise_pieces, max_residues=MAX_RESIDUES)) as tables:
-        for table in tables:
+        for num_bytes, table in tables:
             gatherer.add(table)
-            if progress is not None:
-                counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
-                progress({"stage": "index", "rows": gatherer.num_rows, **counts})
+            counts = {"entries": gatherer.num_entries, "quarantined": gatherer.num_quarantined}
+            told.made(num_bytes, rows=gatherer.num_rows, **counts)
         return gatherer.finish()
 
 

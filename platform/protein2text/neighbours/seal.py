@@ -17,8 +17,7 @@ from protein2text.neighbours.index_folder import (
 )
 
 Progress = Callable[[dict[str, Any]], None]
-"""Called with ``{"stage": "index", "rows": int, "entries": int, "quarantined": int}`` as the work goes on, and with a
-``message`` at each further step."""
+"""Called as `reading_progress.Progress` while sources are read, and with a ``message`` at each further step."""
 
 
 def seal(folder: Path, writer: EntryWriter, manifest: dict[str, Any], progress: Progress | None) -> NeighbourIndex:

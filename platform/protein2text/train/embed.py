@@ -235,7 +235,7 @@ def _tables(corpora: list[str], files: list[str]) -> Iterator[pa.Table]:
         yield from records.iter_batches(batch_format="pyarrow", batch_size=None)
     if files:
         with outcomes(files, described(files), partial(parse_pieces, max_residues=2**31)) as tables:
-            yield from tables
+            yield from (table for _, table in tables)
 
 
 def _refuse_what_does_not_fit(
