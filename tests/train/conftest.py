@@ -2,11 +2,8 @@
 
 import importlib.util
 import json
-import pickle
+import multiprocessing.forkserver
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -33,6 +30,8 @@ from protein2text.train.task import StageTask
 from protein2text.train.validation_records import validation_records
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
     from protein2text.train.checkpoint_store import CheckpointStore
     from tests.train.object_store import Proxy
 
@@ -119,81 +118,85 @@ def run_config(run_values: dict[str, Any]) -> RunConfig:
     return RunConfig.parse(run_values)
 
 
-WORKER = """
-from protein2text.large_imports import large_imports
-with large_imports():
-    import worker_process
-worker_process.main()
-"""
+@pytest.fixture(scope="session")
+def forkserver(repository: Path) -> "ForkServerContext":
+    """Starts processes that have imported already what is slow to import."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.train.worker_imports"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(repository))
+        multiprocessing.forkserver.ensure_running()
+    return context
 
 
 class Workers:
     """Processes joined in one gloo group, which do the functions of ``worker_process.py`` together."""
 
-    def __init__(self, num_workers: int, folder: Path, timeout_s: int = 600) -> None:
-        self._folder, self._count = folder, 0
-        self.answers: list[Any] = []
+    def __init__(self, forkserver: "ForkServerContext", num_workers: int, timeout_s: int = 600) -> None:
+        from tests.train import worker_process
+
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self._log = (folder / "log").open("w")
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", WORKER, str(rank), str(num_workers), str(port), str(timeout_s)],
-                cwd=Path(__file__).parent, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, text=True,
+        self.answers: list[Any] = []
+        self.processes, self._connections = [], []
+        for rank in range(num_workers):
+            ours, theirs = forkserver.Pipe()
+            process = forkserver.Process(
+                target=worker_process.main, args=(theirs, rank, num_workers, port, timeout_s), daemon=True
             )
-            for rank in range(num_workers)
-        ]  # fmt: skip
+            process.start()
+            theirs.close()
+            self.processes.append(process)
+            self._connections.append(ours)
 
     def run(self, function: str, *arguments: Any) -> list[Any]:
-        """What the function returned on each worker, those after one that failed left out."""
-        self._count += 1
-        path = self._folder / str(self._count)
-        path.write_bytes(pickle.dumps((function, arguments)))
-        for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{path}\n")
-            process.stdin.flush()
+        """What the function returned on each worker, those after one that failed left out.
+
+        Raises:
+            EOFError: a worker has ended.
+        """
+        for connection in self._connections:
+            connection.send((function, arguments))
         self.answers = []
-        for rank, process in enumerate(self.processes):
-            fine, value = self._answer(path.with_suffix(f".{rank}"), process)
+        for connection in self._connections:
+            fine, value = connection.recv()
             assert fine, value
             self.answers.append(value)
         return self.answers
 
-    def _answer(self, path: Path, process: "subprocess.Popen[str]") -> Any:
-        while not path.exists():
-            assert process.poll() is None, (self._folder / "log").read_text()[-3000:]
-            time.sleep(0.01)
-        return pickle.loads(path.read_bytes())
-
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
-            process.communicate()
-        self._log.close()
+            process.join()
 
 
 @pytest.fixture(scope="session")
-def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    workers = Workers(2, tmp_path_factory.mktemp("two-workers"))
+def two_workers(forkserver: "ForkServerContext") -> Iterator[Workers]:
+    workers = Workers(forkserver, 2)
     yield workers
     workers.stop()
 
 
 @pytest.fixture(scope="session")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    workers = Workers(1, tmp_path_factory.mktemp("one-worker"))
+def one_worker(forkserver: "ForkServerContext") -> Iterator[Workers]:
+    workers = Workers(forkserver, 1)
     yield workers
     workers.stop()
 
 
 @pytest.fixture
-def impatient_workers(tmp_path: Path) -> Iterator[Workers]:
-    """Two that wait for each other no longer than six seconds."""
-    workers = Workers(2, tmp_path, timeout_s=6)
-    yield workers
-    workers.stop()
+def new_workers(forkserver: "ForkServerContext") -> Iterator[Callable[..., Workers]]:
+    """Makes groups of workers for a test that harms them."""
+    made: list[Workers] = []
+
+    def make(num_workers: int, timeout_s: int = 600) -> Workers:
+        made.append(Workers(forkserver, num_workers, timeout_s))
+        return made[-1]
+
+    yield make
+    for workers in made:
+        workers.stop()
 
 
 @pytest.fixture(scope="session")
@@ -226,20 +229,20 @@ def plan_of(config: RunConfig, stage: Stage, rows: pa.Table) -> Plan:
 
 def train_without_ray(
     workers: Any, config: RunConfig, stage: Stage = "alignment", stop_after: int | None = None,
-    drained_after: int | None = None,
+    drained_after: int | None = None, killed_at: tuple[int, str, str] | None = None,
 ) -> StageTask:  # fmt: skip
     """Run a stage on a group of workers as Ray Train would."""
     rows = tokenized(config, stage)
     plan = plan_of(config, stage, rows)
     held_out, _ = validation_records(config, stage)
     task = StageTask(config, stage, plan.num_steps, {"seed": config.seed}, validation=held_out)
-    workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after, drained_after)
+    workers.run("train", task, plan, [rows[:17], rows[17:]], stop_after, drained_after, killed_at)
     return task
 
 
 @pytest.fixture(scope="session")
 def train_on() -> Callable[..., StageTask]:
-    """`train_without_ray`: a stage on a group of workers, with a stop after some steps if wanted."""
+    """`train_without_ray`: a stage on a group of workers, ended early if wanted as ``worker_process.train`` says."""
     return train_without_ray
 
 
@@ -250,11 +253,8 @@ def plain() -> SimpleNamespace:
 
 
 def only_unwritten_steps_again(events: Path, interval: int) -> None:
-    """Whenever training began again, it did from a checkpoint no older than the newest that lay whole on disk.
-
-    Nor older than the one before the newest that was due, which is written before the newest is begun: what is done
-    again is at most an interval, and the steps during which one checkpoint was being written.
-    """
+    """Whenever training began again, it did from a checkpoint no older than the newest that lay whole on disk, and did
+    again no more than the steps of an interval."""
     on_disk = last = 0
     for event in read_events(events):
         if "checkpoint" in event:
@@ -263,7 +263,7 @@ def only_unwritten_steps_again(events: Path, interval: int) -> None:
             begins_from = event["step"] - 1
             if begins_from < last:
                 assert begins_from >= on_disk
-                assert begins_from >= (last // interval - 1) * interval
+                assert last - begins_from <= interval
             last = event["step"]
 
 

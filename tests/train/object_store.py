@@ -1,6 +1,7 @@
 """An S3 service on this machine (moto) behind a proxy that fails as a network does, and checkpoints to send there."""
 
 import http.client
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -108,6 +109,12 @@ def save(folder: Path, step: int, **trainer: Any) -> Path:
     dice = torch.Generator().manual_seed(step)
     state = {part: {"a": torch.randn(30, 5, generator=dice)} for part in checkpoints.PARTS}
     return checkpoints.save(folder, step, state, {"seed": 0, **trainer})
+
+
+def upload_under(environment: dict[str, str], store: CheckpointStore, folder: Path) -> None:
+    """Upload in a process that was forked before the environment led to the service."""
+    os.environ.update(environment)
+    store.upload(folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,9 +1,8 @@
 """Checkpoints go to their store behind the training loop, and nothing that fails there stops it."""
 
-import multiprocessing
 import os
 import time
-from operator import methodcaller
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import CheckpointStore, newest_good
 from protein2text.train.checkpoint_uploader import CheckpointUploader
 from protein2text.train.checkpoint_writer import CheckpointWriter
-from tests.train.object_store import CONFIG, Proxy, Told, contents, puts, save, stored_at
+from tests.train.object_store import CONFIG, Proxy, Told, contents, puts, save, stored_at, upload_under
 
 
 def test_a_store_that_refuses_stops_nothing_and_is_counted(network: Proxy, url: str, tmp_path: Path) -> None:
@@ -24,7 +23,6 @@ def test_a_store_that_refuses_stops_nothing_and_is_counted(network: Proxy, url: 
     writer = CheckpointWriter(tmp_path / "here", CONFIG, told, uploader)
     state = {part: {"a": torch.ones(2)} for part in checkpoints.PARTS}
     writer.write(10, state, {})
-    writer.wait()
     began = time.monotonic()
     while not told:
         assert time.monotonic() - began < 10
@@ -86,16 +84,14 @@ def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypa
     "num_sent", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3)), len(checkpoints.FILES)]
 )
 def test_killed_in_the_middle_of_an_upload_it_is_no_checkpoint_until_the_next_run_completes_it(
-    network: Proxy, url: str, tmp_path: Path, num_sent: int
+    network: Proxy, url: str, tmp_path: Path, forkserver: ForkServerContext, num_sent: int
 ) -> None:
     store = stored_at(url)
     saved = [save(tmp_path / "here", step) for step in (10, 20)]
     store.upload(saved[0])
     network.counts.clear()
     network.fault = lambda method, path: "stall" if method == "PUT" and sum(puts(network).values()) > num_sent else None
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["protein2text.train.checkpoint_store", "s3fs"])
-    process = processes.Process(target=methodcaller("upload", saved[1]), args=(stored_at(url),))
+    process = forkserver.Process(target=upload_under, args=(dict(os.environ), stored_at(url), saved[1]))
     process.start()
     assert network.stalled.wait(60)
     process.kill()

@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,40 +279,12 @@ def test_the_sweep_leaves_what_somebody_reads_and_deletes_what_is_older_than_all
     assert names(folder) == [*expected, "step-00000040", "step-00000050", "step-old"]
 
 
-def test_the_writer_has_one_checkpoint_in_flight_and_waits_for_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, begun, save_now = threading.Event(), [], checkpoints.save
-
-    def slow_save(folder: Path, step: int, *arguments: Any) -> Path:
-        begun.append(step)
-        assert gate.wait(10)
-        return save_now(folder, step, *arguments)
-
-    monkeypatch.setattr(checkpoints, "save", slow_save)
-    writer = CheckpointWriter(tmp_path, CONFIG, say_nothing, None)
-    writer.write(1, state_of(1), {})  # returns, though nothing is written yet
-    second = threading.Thread(target=writer.write, args=(2, state_of(2), {}))
-    second.start()
-    second.join(0.2)
-    assert second.is_alive(), "the second waits for the first"
-    assert (begun, names(tmp_path)) == ([1], [])
-    gate.set()
-    second.join()
-    writer.finish()
-    assert (begun, names(tmp_path)) == ([1, 2], ["step-00000001", "step-00000002"])
-
-
-def test_what_the_writer_could_not_write_surfaces_at_the_next_checkpoint_or_at_the_end(tmp_path: Path) -> None:
+def test_what_the_writer_could_not_write_surfaces_at_once(tmp_path: Path) -> None:
     blocked = tmp_path / "checkpoints"
     blocked.write_text("a file where a folder should be")
     writer = CheckpointWriter(blocked, CONFIG, say_nothing, None)
-    writer.write(1, state_of(1), {})
     with pytest.raises(OSError, match="checkpoints"):
-        writer.write(2, state_of(2), {})
-    writer.write(2, state_of(2), {})
-    with pytest.raises(OSError, match="checkpoints"):
-        writer.close()
+        writer.write(1, state_of(1), {})
 
 
 def test_the_writer_says_what_lies_on_disk_and_which_orphans_it_deleted(folder: Path) -> None:
@@ -323,7 +294,6 @@ def test_the_writer_says_what_lies_on_disk_and_which_orphans_it_deleted(folder: 
         folder, CONFIG, lambda message="", **values: said.append(message or values["checkpoint"]), None
     )
     writer.write(30, state_of(30), {"validation_loss": None})
-    writer.finish()
     assert said == ["step-00000030", "deleted, since no finished checkpoint needs them: .partial-00000015"]
     assert names(folder) == ["step-00000020", "step-00000030"]
     trainer = json.loads((folder / "step-00000030" / "trainer.json").read_text())

@@ -145,12 +145,32 @@ def test_a_drained_node_is_left_after_the_step_with_a_checkpoint(
     assert [event["loss"] for event in steps_done(task)] == [event["loss"] for event in steps_done(whole)]
 
 
-def test_a_hung_rank_is_found_within_the_timeout(impatient_workers: Any) -> None:
+def test_a_kill_while_a_checkpoint_is_written_costs_an_interval_at_most(
+    train_on: Any, new_workers: Any, one_worker: Any, run_values: dict[str, Any]
+) -> None:
+    """Four times a worker is killed at the checkpoint after step 8, the last time when it has its name already."""
+    one_part_written, no_manifest = ("save_file", "before"), ("write_manifest", "before")
+    no_name_yet, written = ("write_manifest", "after"), ("sweep", "before")
+    config = renamed(run_values, "killed")
+    for point in (one_part_written, no_manifest, no_name_yet, written):
+        with pytest.raises(EOFError):
+            train_on(new_workers(1), config, killed_at=(8, *point))
+    task = train_on(one_worker, config)
+    assert [event["step"] for event in steps_done(task)] == [*range(1, 9), *(3 * [5, 6, 7, 8]), *range(9, 13)]
+    whole = train_on(one_worker, renamed(run_values, "whole"))
+    losses, calm = ([event["loss"] for event in read_steps(each.events)] for each in (task, whole))
+    assert losses == calm
+    weights, calm_weights = final_weights(task), final_weights(whole)
+    assert all(torch.equal(weight, calm_weights[name]) for name, weight in weights.items())
+
+
+def test_a_hung_rank_is_found_within_the_timeout(new_workers: Any) -> None:
     """In a group of processes that DeepSpeed made, which torch gives half an hour."""
     settings = {"epochs": 1, "global_batch": 10, "learning_rate": 1e-3}
+    workers = new_workers(2, timeout_s=6)
     with pytest.raises(AssertionError, match=r"deepspeed(.|\n)*Timed out waiting 6000ms"):
-        impatient_workers.run("stop_answering", settings, 2)
-    assert psutil.Process(impatient_workers.processes[1].pid).status() == psutil.STATUS_STOPPED
+        workers.run("stop_answering", settings, 2)
+    assert psutil.Process(workers.processes[1].pid).status() == psutil.STATUS_STOPPED
 
 
 HOLD = """

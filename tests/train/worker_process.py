@@ -1,19 +1,15 @@
-"""One worker of a test, in a process of its own and without Ray: does what the lines on its standard input name.
-
-A line is the path of a pickled (function of this file, arguments); the result goes to PATH.RANK, in a new file.
-"""
+"""One worker of a test, in a process of its own and without Ray: does the functions of this file that it is sent."""
 
 import gc
 import os
-import pickle
 import signal
-import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +23,7 @@ from torch.distributed import distributed_c10d as c10d
 from protein2text.config import RunConfig
 from protein2text.errors import DeviceOutOfMemory
 from protein2text.models.feature_cache import open_cache
-from protein2text.train import loop
+from protein2text.train import checkpoints, loop
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.out_of_memory import explained
 from protein2text.train.plan import Plan
@@ -150,13 +146,19 @@ def out_of_memory(config: RunConfig) -> list[str]:
 
 
 def train(
-    task: StageTask, plan: Plan, blocks: list[pa.Table], stop_after: int | None, drained_after: int | None
+    task: StageTask,
+    plan: Plan,
+    blocks: list[pa.Table],
+    stop_after: int | None,
+    drained_after: int | None,
+    killed_at: tuple[int, str, str] | None,
 ) -> dict[int, list[str]]:
     """This worker's part of a stage.
 
     Args:
         stop_after: it ends with an error after so many steps of the stage.
         drained_after: a node is drained after so many.
+        killed_at: see ``kill_at``.
 
     Returns:
         Ids of the records that it trained on, those at weight zero left out, by step.
@@ -177,11 +179,34 @@ def train(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "read_steps", noted_steps)
+        if killed_at:
+            kill_at(task, *killed_at)
         ending = pytest.raises(AssertionError, match=f"ended at step {stop_after}") if stop_after else nullcontext()
         with ending:
             finished = loop.train(task, rows_from, CPU, is_drained=lambda: len(trained) == drained_after)
             assert finished == (drained_after is None)
     return trained
+
+
+def kill_at(task: StageTask, step: int, name: str, when: str) -> None:
+    """Let SIGKILL come at a point of writing a checkpoint, to which worker 0 alone comes.
+
+    Args:
+        step: of the checkpoint; an earlier one is not disturbed.
+        name: a function that writing calls, once or, ``save_file``, for each part, of which the first is written.
+        when: the kill is ``before`` or ``after`` its work. The worker stands still first for as long as steps take.
+    """
+    work = getattr(checkpoints, name)
+
+    def deadly(*given: Any, **named: Any) -> Any:
+        ends = any(task.checkpoints.glob(f"*{step:08}")) and not str(given[-1]).endswith("weights.safetensors")
+        result = None if ends and when == "before" else work(*given, **named)
+        if ends:
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(checkpoints, name, deadly)
 
 
 def one_step(task: StageTask, planned: list[PlannedStep]) -> tuple[float, dict[str, Tensor]]:
@@ -208,19 +233,16 @@ def stop_answering(settings: dict[str, Any], zero_stage: int) -> None:
         engine.step(1e-3)
 
 
-def main() -> None:
-    rank, num_workers, port, timeout_s = map(int, sys.argv[1:])
+def main(connection: Connection, rank: int, num_workers: int, port: int, timeout_s: int) -> None:
+    """Join the group at the port, whose members wait for each other no longer than the timeout; do what is sent."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_workers)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_workers)
     c10d._set_pg_timeout(timedelta(seconds=timeout_s), dist.group.WORLD)
-    for line in sys.stdin:
-        path = Path(line.strip())
-        name, arguments = pickle.loads(path.read_bytes())
+    while True:
+        name, arguments = connection.recv()
         try:
             answer = (True, globals()[name](*arguments))
         except Exception:  # noqa: BLE001  whatever it is, the test shall see it
             answer = (False, traceback.format_exc())
-        partial = path.with_suffix(f".{rank}.partial")
-        partial.write_bytes(pickle.dumps(answer))
-        partial.rename(path.with_suffix(f".{rank}"))
+        connection.send(answer)

@@ -6,6 +6,7 @@ A folder without a manifest is unfinished; a folder that differs from its manife
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, extra: dict[str, Any] | None = None) -> None:
+def write_manifest(folder: Path) -> None:
     """List every file of a folder with its size and sum; written to a temporary name, flushed, then renamed."""
-    files = {
-        path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
+        files = {
+            path.relative_to(folder).as_posix(): {"sha256": digest, "bytes": path.stat().st_size}
+            for path, digest in zip(paths, pool.map(sha256_of, paths), strict=True)
+        }
     temporary = folder / f".{MANIFEST}.partial"
     with temporary.open("w") as file:
-        json.dump({"version": MANIFEST_VERSION, "files": files, **(extra or {})}, file, indent=2)
+        json.dump({"version": MANIFEST_VERSION, "files": files}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     for name in files:  # safetensors are written for their owner alone, whatever the umask says

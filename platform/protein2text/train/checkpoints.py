@@ -14,6 +14,7 @@ import math
 import re
 import shutil
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,12 @@ def save(checkpoints: Path, step: int, state: Mapping[str, Mapping[str, Tensor]]
     folder, partial = checkpoints / name_of(step), checkpoints / f"{PARTIAL}{step:08}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for part in PARTS:
+
+    def write(part: str) -> None:
         save_file({name: tensor.contiguous() for name, tensor in state[part].items()}, partial / f"{part}.safetensors")
+
+    with ThreadPoolExecutor() as pool:  # writing releases the GIL
+        list(pool.map(write, PARTS))
     (partial / TRAINER).write_text(json.dumps({"version": TRAINER_VERSION, "step": step, **trainer}, indent=1))
     write_manifest(partial)
     shutil.rmtree(folder, ignore_errors=True)

@@ -207,7 +207,7 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float
 
 
 def _copied(value: Tensor) -> Tensor:
-    return value.detach().float().cpu().clone()
+    return value.detach().to("cpu", torch.float32, copy=True)
 
 
 def _quiet() -> None:

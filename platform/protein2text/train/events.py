@@ -24,7 +24,7 @@ validation  losses of held-out records after ``step``
 message     a decision with its reason; where workers begin, ``num_workers`` and, if they go on from a checkpoint, its
             name ``resumed_from`` and the time when it was ``written``
 lineage     what a driver began with: data, weights, code
-checkpoint  name of one that lies whole on disk since ``time``, and ``write_s``, the seconds of writing it meanwhile
+checkpoint  name of one that lies whole on disk since ``time``, and ``write_s``, the seconds for which training waited
 """
 
 PLAIN_METRICS = (

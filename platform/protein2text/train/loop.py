@@ -24,7 +24,8 @@ from protein2text.models.fused_loss import use_liger
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train import checkpoints
 from protein2text.train.checkpoint_store import newest_good, open_store
-from protein2text.train.checkpoint_writer import CheckpointWriter, writing
+from protein2text.train.checkpoint_uploader import CheckpointUploader
+from protein2text.train.checkpoint_writer import CheckpointWriter
 from protein2text.train.checkpoints import State
 from protein2text.train.deepspeed_engine import DeepSpeedEngine
 from protein2text.train.events import Event, EventWriter, teller
@@ -104,20 +105,20 @@ def _train(
             engine.load_moments(state, first_step)
             state = None
     validator = Validator(task, first_step)
-    with writing(task, teller(events, task.stage) if events else None, first_step) as writer:
-        steps = read_steps(rows_from(first_step))
-        finished = _do_steps(task, engine, meter, steps, first_step, events, writer, validator, is_drained)
-        if isinstance(model.encoder, FeatureCache):
-            model.encoder.flush()
-            if events:
-                events.write(_event(task, message=f"worker 0: {model.encoder.counts}"))
-        if not finished:
-            return False
+    writer = _writer(task, events, first_step) if events else None
+    steps = read_steps(rows_from(first_step))
+    finished = _do_steps(task, engine, meter, steps, first_step, events, writer, validator, is_drained)
+    if isinstance(model.encoder, FeatureCache):
+        model.encoder.flush()
+        if events:
+            events.write(_event(task, message=f"worker 0: {model.encoder.counts}"))
+    if finished:
         if writer:
-            writer.wait()
             _save_model(task)
         dist.barrier()
-    return True
+    if writer:
+        writer.finish()
+    return finished
 
 
 def build_model(task: StageTask, state: State | None) -> ProteinToText:
@@ -259,13 +260,19 @@ def _agree_on_start(task: StageTask, events: EventWriter | None, device: torch.d
     return state, trainer["step"]
 
 
+def _writer(task: StageTask, events: EventWriter, first_step: int) -> CheckpointWriter:
+    """Worker 0's; the checkpoint that training goes on from is uploaded if the store lacks it."""
+    config, store, tell = task.config.stage(task.stage), open_store(task), teller(events, task.stage)
+    resumed_from = task.checkpoints / checkpoints.name_of(first_step) if first_step else None
+    uploader = CheckpointUploader(store, config, tell, resumed_from) if store else None
+    return CheckpointWriter(task.checkpoints, config, tell, uploader)
+
+
 def _checkpoint(
     task: StageTask, engine: DeepSpeedEngine, step: int, writer: CheckpointWriter | None,
     validation_loss: float | None,
 ) -> None:  # fmt: skip
-    """Gather the state, all workers together, and leave it to worker 0's writer, who must be done with the last one."""
-    if writer:
-        writer.wait()
+    """Gather the state, all workers together, and write it on worker 0; the others wait in their next collective."""
     state = engine.full_state()
     if writer:
         trainer = {

@@ -78,7 +78,7 @@ class StageConfig(Config):
     ``data.features``, else one in the run's own folder while it trains. 0 keeps none, which is right where each protein
     is seen once; what ``data.features`` holds is used all the same. Needs ``zero_stage`` 2 or lower."""
     checkpoint_interval_steps: int = Field(default=100, gt=0)
-    """Optimizer steps between two checkpoints: a lost worker costs at most these and those done while it writes one."""
+    """Optimizer steps between two checkpoints: a lost worker costs at most these."""
     keep_checkpoints: int = Field(default=2, gt=0)
     """Newest checkpoints kept; two, so that a damaged one has a predecessor."""
     keep_best: int = Field(default=1, ge=0)
