@@ -1,5 +1,6 @@
 """A folder of residue states filled beforehand: what it holds, what is refused, and a training that reads it."""
 
+import gzip
 import json
 import random
 import subprocess
@@ -40,20 +41,23 @@ def sequences_of(config: RunConfig) -> set[str]:
 
 @pytest.mark.usefixtures("local_ray")
 def test_every_protein_of_corpora_and_files_is_there_as_the_encoder_gives_it(
-    run_config: RunConfig, job: EmbedJob, tmp_path: Path
+    run_config: RunConfig, job: EmbedJob, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "more.fasta").write_text(">A1 one\nMKVLAA\n>A2 bad\nMKV1AA\n>A3 again\nMKVLAA\n")
-    sources = [*run_config.data.corpus, str(tmp_path / "more.fasta")]
+    fasta = b">A1 one\nMKVLAA\n>A2 bad\nMKV1AA\n>A3 again\nMKVLAA\n>A4 cut\nMKV"
+    (tmp_path / "more.fasta.gz").write_bytes(gzip.compress(fasta)[:-9])
+    sources = [*run_config.data.corpus, str(tmp_path / "more.fasta.gz")]
     told: list[dict[str, Any]] = []
     summary = embed(sources, job, Pool(), progress=told.append)
+    assert "more.fasta.gz was not read to its end: the gzip file breaks off" in caplog.text
     wanted = sequences_of(run_config) | {"MKVLAA"}
     assert (summary.proteins, summary.embedded, summary.already_there) == (len(wanted), len(wanted), 0)
-    assert (summary.quarantined, summary.reasons) == (1, {"invalid_residue": 1})
+    assert (summary.quarantined, summary.reasons) == (2, {"invalid_residue": 1, "truncated_gzip": 1})
     assert summary.residues == sum(map(len, wanted))
     assert summary.bytes == sum(len(sequence) + 1 for sequence in wanted) * 24 * 4
     assert told[-1]["step"] == told[-1]["num_steps"] == len(wanted)
-    (line,) = (Path(job.output) / "quarantine.jsonl").read_text().splitlines()
-    assert "'1' is not an amino-acid letter" in json.loads(line)["message"]
+    refused, cut = map(json.loads, (Path(job.output) / "quarantine.jsonl").read_text().splitlines())
+    assert "'1' is not an amino-acid letter" in refused["message"]
+    assert refused["source"] == cut["source"] == "more.fasta.gz"
     store, encoder = store_of(job), build_encoder(job.model.encoder)
     for sequence in wanted:
         kept = store.read(checksum_of(sequence))

@@ -25,7 +25,7 @@ from protein2text.data.ingest import described
 from protein2text.data.parsing import parse_pieces
 from protein2text.data.reading import BLOCK_BYTES, outcomes
 from protein2text.data.records import read_records
-from protein2text.data.sources import expand
+from protein2text.data.sources import expand, not_whole, warn_of
 from protein2text.errors import ConfigError, RecordError
 from protein2text.generate.latent_store import encoder_batches
 from protein2text.models.batches import pack_proteins
@@ -215,15 +215,17 @@ def _sequences(sources: list[str], model: ModelConfig) -> tuple[set[str], list[d
     for table in _tables(corpora, files):
         for row in table.to_pylist():
             if row.get("reason"):
-                refused.append({name: row[name] for name in ("place", "record", "reason", "message")})
+                refused.append({name: row[name] for name in ("source", "place", "record", "reason", "message")})
                 continue
             for protein in row["proteins"]:
                 try:
                     reading.check(row["record_id"], len(protein["sequence"]))
                 except RecordError as error:
-                    refused.append({"place": "", "record": error.record, "reason": error.reason, "message": str(error)})
+                    where = {"source": row.get("source", ""), "place": "", "record": error.record}
+                    refused.append({**where, "reason": error.reason, "message": str(error)})
                 else:
                     sequences.add(protein["sequence"])
+    warn_of(not_whole(refused))
     if not sequences:
         raise ConfigError("embed", "sources", f"hold no usable sequence; {len(refused)} entries were refused")
     return sequences, refused
