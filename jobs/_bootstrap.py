@@ -1,13 +1,13 @@
 """Lets a job run where the package is not installed: under ``ray job submit --working-dir .`` or from a checkout.
 
-Importing it puts the source folders on the path. ``cluster`` connects to Ray so that its workers find them too.
+Importing it puts the source folders on the path. ``cluster`` lets Ray's workers find them too.
 """
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,31 +25,34 @@ sys.path[:0] = [str(ROOT / place) for place in PLACES]
 
 
 @contextmanager
-def cluster(num_worker_cpus: float = 1) -> Iterator[None]:
-    """Connect to the cluster of RAY_ADDRESS, else to a local Ray that ends with the block; log to stderr.
-
-    Args:
-        num_worker_cpus: CPUs that the job's workers hold at once; a local Ray is given two more.
-    """
-    import ray
-    import ray.data
+def cluster() -> Iterator[None]:
+    """Connect to the cluster of RAY_ADDRESS; without one the job starts a local Ray itself, once it needs it. Log to
+    stderr."""
+    from protein2text.ending_ray import ray_ended
+    from protein2text.resources import connect, starts_local_ray
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if os.environ.get("RAY_ADDRESS", "local") == "local":
+    if starts_local_ray():
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[: len(PLACES)])
-        num_cpus = max(len(os.sched_getaffinity(0)), int(num_worker_cpus) + 2)
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
-    else:
-        # Ray starts every worker inside the uploaded working directory, so relative paths hold on every node.
-        runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(PLACES)}}
-        if _SUBMITTED not in os.environ:
-            runtime_env["working_dir"] = str(ROOT)
-        ray.init(runtime_env=runtime_env)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    try:
         yield
-    finally:
-        ray.shutdown()
+        return
+    # Ray starts every worker inside the uploaded working directory, so relative paths hold on every node.
+    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(PLACES)}}
+    if _SUBMITTED not in os.environ:
+        runtime_env["working_dir"] = str(ROOT)
+    with ray_ended():
+        connect(os.environ["RAY_ADDRESS"], runtime_env=runtime_env, log_to_driver=True)
+        yield
+
+
+def on_a_worker(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a function returns as a task: a cluster's head has no CPUs to search sequences with."""
+    import ray
+
+    from protein2text.resources import ReadersOnly, ray_session
+
+    with cluster(), ray_session(ReadersOnly()):
+        return ray.get(ray.remote(function).remote(*arguments, **options))
 
 
 def print_result(result: "DataclassInstance") -> None:

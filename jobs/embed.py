@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     job = embed_job(arguments.model, arguments.output, arguments.max_gib, arguments.device)
     pool = Pool(arguments.workers, 1, 1 if arguments.device == "cuda" else 0)
-    with _bootstrap.cluster(pool.num_workers):
+    with _bootstrap.cluster():
         _bootstrap.print_result(embed(arguments.sources, job, pool))
 
 

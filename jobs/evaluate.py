@@ -11,7 +11,6 @@ import _bootstrap
 from protein2text.large_imports import large_imports
 
 with large_imports():
-    from protein2text.answerers import index_folder
     from protein2text.config import load_run
     from protein2text.evaluate.run import evaluate
 
@@ -25,9 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_run(arguments.run)
     model = arguments.model or str(config.folder / "instruction" / "model")
-    actors = config.evaluation
-    num_actors = actors.num_actors if index_folder(model) is None else 0
-    with _bootstrap.cluster(num_actors * actors.cpus_per_actor):
+    with _bootstrap.cluster():
         _bootstrap.print_result(evaluate(model, config, arguments.output))
 
 

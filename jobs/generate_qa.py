@@ -42,7 +42,7 @@ def main() -> None:
     scaling = GeneratorScaling(
         num_workers=arguments.workers, gpus_per_worker=arguments.gpus_per_worker, batch_passages=arguments.batch
     )
-    with _bootstrap.cluster(arguments.workers):
+    with _bootstrap.cluster():
         _bootstrap.print_result(
             make_qa(arguments.literature, arguments.output, config, rules=load_rules(arguments.rules), scaling=scaling)
         )

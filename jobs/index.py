@@ -8,20 +8,10 @@ storage that every node sees.
 """
 
 import argparse
-from typing import Any
-
-import ray
 
 import _bootstrap
-
-
-@ray.remote
-def _on_a_worker(action: str, arguments: dict[str, Any]) -> Any:
-    """A task, because a cluster's head has no CPUs to search sequences with."""
-    from protein2text.neighbours.build import build
-    from protein2text.neighbours.update import update
-
-    return build(**arguments) if action == "build" else update(**arguments)
+from protein2text.neighbours.build import build as build_index
+from protein2text.neighbours.update import update as update_index
 
 
 def main() -> None:
@@ -40,8 +30,7 @@ def main() -> None:
     build.add_argument("--seed", type=int, default=0, help="which entries those are")
     arguments = vars(parser.parse_args())
     action = arguments.pop("action")
-    with _bootstrap.cluster():
-        _bootstrap.print_result(ray.get(_on_a_worker.remote(action, arguments)))
+    _bootstrap.print_result(_bootstrap.on_a_worker(build_index if action == "build" else update_index, **arguments))
 
 
 if __name__ == "__main__":

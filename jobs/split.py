@@ -8,18 +8,9 @@ on storage that every node sees.
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import ray
 
 import _bootstrap
-from protein2text.data.split import SplitSummary, split
-
-
-@ray.remote
-def _split_on_a_worker(corpus: list[str], output: str, arguments: dict[str, Any]) -> SplitSummary:
-    """A task, because a cluster's head has no CPUs to search sequences with."""
-    return split(corpus, output, **arguments)
+from protein2text.data.split import split
 
 
 def main() -> None:
@@ -42,8 +33,7 @@ def main() -> None:
     for name in ("assignment", "dates"):
         if arguments[name]:
             arguments[name] = str(Path(arguments[name]).resolve())
-    with _bootstrap.cluster():
-        _bootstrap.print_result(ray.get(_split_on_a_worker.remote(corpus, output, arguments)))
+    _bootstrap.print_result(_bootstrap.on_a_worker(split, corpus, output, **arguments))
 
 
 if __name__ == "__main__":

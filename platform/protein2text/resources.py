@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import ray
 import ray.data
@@ -156,8 +156,12 @@ def ray_session(workers: Workers) -> Iterator[None]:
         yield
 
 
-def connect(address: str) -> None:
+def connect(address: str, **options: Any) -> None:
     """Connect to the cluster of RAY_ADDRESS; to one that is not there, Ray itself tries for minutes.
+
+    Args:
+        address: what RAY_ADDRESS says.
+        options: of ``ray.init``.
 
     Raises:
         ConfigError: it is no address.
@@ -174,7 +178,7 @@ def connect(address: str) -> None:
         except (OSError, OverflowError) as error:
             raise ServiceError(f"RAY_ADDRESS={address}", f"nobody answers there: {error}", f"{remedy}.") from error
     try:
-        ray.init(log_to_driver=False)
+        ray.init(**{"log_to_driver": False, **options})
     except (ConnectionError, RuntimeError) as error:
         raise ServiceError(f"RAY_ADDRESS={address}", f"Ray cannot connect: {error}", f"{remedy}.") from error
     leave_on_termination()
