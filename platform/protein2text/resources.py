@@ -185,11 +185,12 @@ def connect(address: str, **options: Any) -> None:
 
 
 @contextmanager
-def ray_data_in_order(block_bytes: int | None = None) -> Iterator[None]:
+def ray_data_in_order(block_bytes: int | None = None, workers: Workers | None = None) -> Iterator[None]:
     """A ``ray_session`` for data jobs, whose datasets keep their order.
 
     Args:
         block_bytes: rows are handed from step to step in blocks of about so much; Ray's own size when None.
+        workers: whose CPUs a local Ray has, and two; ``ReadersOnly`` when None.
     """
     context = ray.data.DataContext.get_current()
     options = context.execution_options
@@ -197,7 +198,7 @@ def ray_data_in_order(block_bytes: int | None = None) -> Iterator[None]:
     options.preserve_order = True
     context.target_max_block_size = block_bytes or context.target_max_block_size
     try:
-        with ray_session(ReadersOnly()):
+        with ray_session(workers or ReadersOnly()):
             yield
     finally:
         options.preserve_order, context.enable_progress_bars, context.target_max_block_size = before

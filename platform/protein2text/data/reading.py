@@ -20,15 +20,17 @@ import pyarrow.compute as pc
 
 from protein2text.data.parsing import cut_sources
 from protein2text.data.readers.entries import PIECE_BYTES
+from protein2text.memory import keep_freed_memory
 
-HEAD_PIECES = 56
+HEAD_PIECES = 64
 """Pieces that this process parses at the head of the sources: about as many seconds as a local Ray takes to start."""
 TURN_S = 0.0005
 """How long a thread may keep the interpreter meanwhile: at Python's own 5 ms, Ray's start waits at every step."""
 GZIP_RATIO = 8
 """About how many bytes UniProt's gzip files unpack to, for each of theirs."""
-CUTTER_CPUS = 0.5
-"""Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file."""
+CUTTER_CPUS, PARSER_CPUS = 0.25, 0.875
+"""Cutting is quick and waits for parsing; with the CPUs of parsing, Ray would fuse both into one task per file. One
+and two parsers fill two logical CPUs: for a third, Ray would start more processes, each for a second of a core."""
 CUTTER_BYTES, MAX_CUTTERS = 64 * 2**20, 64
 """Files are dealt to so many tasks that each cuts about so much; a thousand small files need no thousand tasks."""
 BLOCK_BYTES = 7 * PIECE_BYTES // 2
@@ -64,6 +66,7 @@ def outcomes(files: list[str], inputs: list[dict[str, Any]], parse: Parse) -> It
 
 def _counted(batch: pa.Table, *, parse: Parse) -> pa.Table:
     """What is made of pieces, with a column whose sum is their bytes: blocks carry nothing but columns."""
+    keep_freed_memory()
     made = parse(batch)
     num_bytes = np.zeros(made.num_rows, np.int64)
     num_bytes[:1] = pc.sum(pc.binary_length(batch["data"])).as_py()
@@ -73,10 +76,10 @@ def _counted(batch: pa.Table, *, parse: Parse) -> pa.Table:
 def _outcomes(
     files: list[str], inputs: list[dict[str, Any]], parse: Parse, ray_session: ExitStack, beside: Executor
 ) -> Generator[pa.Table, None, None]:
-    from protein2text.resources import ray_data_in_order, starts_local_ray  # here: a small source needs no Ray
+    from protein2text import resources  # here: a small source needs no Ray
 
     tasks = [_task(path, item) for path, item in zip(files, inputs, strict=True)]
-    own, rest = _divided(tasks, inputs) if starts_local_ray() else ([], tasks)
+    own, rest = _divided(tasks, inputs) if resources.starts_local_ray() else ([], tasks)
     here = (parse(piece) for task in own for piece in cut_sources(pa.Table.from_pylist([task])))
     if not rest:
         yield from here
@@ -85,7 +88,8 @@ def _outcomes(
     left = Event()
     making = beside.submit(_make, here, made, left)
     try:
-        ray_session.enter_context(ray_data_in_order(BLOCK_BYTES))
+        two_cpus = resources.ReadersOnly(cpus_per_worker=0)
+        ray_session.enter_context(resources.ray_data_in_order(BLOCK_BYTES, two_cpus))
         with closing(_on_ray(rest, sum(item["bytes"] for item in inputs), parse)) as elsewhere:
             first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
             yield from iter(made.get, None)
@@ -150,6 +154,6 @@ def _on_ray(tasks: list[Task], num_bytes: int, parse: Parse) -> Generator[pa.Tab
     blocks = (
         ray.data.from_items(tasks, override_num_blocks=num_cutters)
         .map_batches(cut_sources, batch_size=1, batch_format="pyarrow", num_cpus=CUTTER_CPUS)
-        .map_batches(parse, batch_size=None, batch_format="pyarrow")
+        .map_batches(parse, batch_size=None, batch_format="pyarrow", num_cpus=PARSER_CPUS)
     )
     yield from blocks.iter_batches(batch_format="pyarrow", batch_size=None)
