@@ -1,6 +1,6 @@
 """How long training stands still while worker 0 writes a checkpoint, beside the least that its bytes need.
 
-    python benchmarks/checkpoint.py            both stages of protein2text-8b, 2.6 GB at most, under a minute
+    python benchmarks/checkpoint.py            both stages of protein2text-8b, 2.5 GB at most, under a minute
 
 Random numbers in the true shapes, written into a folder that is gone afterwards. Beside the product's way: the same
 files from one thread, first written, then hashed; and the floor, a plain copy of the finished files on the same disk
