@@ -26,6 +26,10 @@ MAX_CPUS_PER_PROCESSOR = 4
 RAY_DATA_ACTORS = 3
 """Processes that Ray Data keeps for itself: statistics, autoscaling and places of actors."""
 
+PROXY_TRY, PROXY_TRY_S = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", 20
+"""Ray Serve kills a proxy that is not ready after three of these, and with it the start that waits for it. Its own 5
+are too few on a busy machine; at 60 s in all it gives up by itself."""
+
 CONNECT_S = 10
 """How long a cluster's machine may take to answer."""
 
@@ -120,6 +124,7 @@ def start_local_ray(num_cpus: int) -> None:
     Ray ends a worker that idles for a second while there are more processes than CPUs, and counts its own actors, which
     use none. The next step of the job would start workers anew, each for a second of a core and more.
     """
+    os.environ.setdefault(PROXY_TRY, str(PROXY_TRY_S))  # Ray's processes inherit it
     config = {"num_workers_soft_limit": num_cpus + RAY_DATA_ACTORS}
     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, _system_config=config)
     leave_on_termination()

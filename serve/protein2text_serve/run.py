@@ -12,10 +12,10 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
-from ray.serve.config import ControllerOptions, HTTPOptions, ProxyLocation
+from ray.serve.config import HTTPOptions, ProxyLocation
 
 from protein2text.errors import ConfigError, ProteinToTextError, ResourcesUnavailable, ServiceError
-from protein2text.resources import connect, start_local_ray, starts_local_ray
+from protein2text.resources import PROXY_TRY, connect, start_local_ray, starts_local_ray
 from protein2text_serve.app import GATEWAY_CPUS, build
 from protein2text_serve.settings import LOOPBACK, ServiceConfig
 
@@ -24,9 +24,6 @@ logger = logging.getLogger(__name__)
 APPLICATION = "protein2text"
 READY_TIMEOUT_S = 60.0
 SUPPLY_TIMEOUT_S = 60.0
-PROXY_TRY_S = 20
-"""Serve replaces a proxy that is not ready after three of these. Its own 5 are too few while other work takes the
-machine: then it kills the proxy that is just starting, and with it our start. After 60 s in all it gives up itself."""
 
 
 @dataclass(frozen=True)
@@ -179,15 +176,11 @@ def _deploy(application: Application, host: str, port: int, url: str) -> None:
     Raises:
         ServiceError: the proxy or a replica could not be started.
     """
-    controller = ControllerOptions(
-        runtime_env={"env_vars": {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PROXY_TRY_S)}}
-    )
-    http = HTTPOptions(host=host, port=port)
     try:
-        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=http, controller_options=controller)
+        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port))
         serve.run(application, name=APPLICATION, route_prefix="/")
     except (RuntimeError, TimeoutError, RayError) as error:
-        remedy = "Let other work on this machine end, or read the log of Ray Serve."
+        remedy = f"Let other work end, give the cluster's nodes a higher {PROXY_TRY}, or read the log of Ray Serve."
         problem = " ".join(str(error).split())
         raise ServiceError(url, f"the service did not start ({problem})", remedy) from error
 
