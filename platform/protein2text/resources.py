@@ -130,6 +130,13 @@ def start_local_ray(num_cpus: int) -> None:
     leave_on_termination()
 
 
+def local_cpus(workers: Workers) -> int:
+    """Logical CPUs that a local Ray is given: two more than the workers hold, within what its processors can share."""
+    processors = len(os.sched_getaffinity(0))
+    wanted = int(most(workers) * workers.cpus_per_worker) + 2
+    return max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
+
+
 def starts_local_ray() -> bool:
     """Whether a ``ray_session`` has to start a Ray of its own, which takes seconds."""
     return not ray.is_initialized() and (os.environ.get("RAY_ADDRESS") or "local") == "local"
@@ -138,6 +145,12 @@ def starts_local_ray() -> bool:
 def has_dashboard() -> bool:
     """Whether the connected Ray shows a dashboard; a local one of our own never does."""
     return bool(ray._private.worker.get_dashboard_url())
+
+
+def is_own_ray() -> bool:
+    """Whether this process started the connected Ray: it is this one machine, which nobody drains."""
+    node: Any = ray._private.worker._global_node
+    return node is not None and bool(node.is_head())
 
 
 @contextmanager
@@ -152,9 +165,7 @@ def ray_session(workers: Workers) -> Iterator[None]:
             connect(os.environ["RAY_ADDRESS"])
             yield
         return
-    processors = len(os.sched_getaffinity(0))
-    wanted = int(most(workers) * workers.cpus_per_worker) + 2
-    num_cpus = max(processors, min(wanted, MAX_CPUS_PER_PROCESSOR * processors))
+    num_cpus = local_cpus(workers)
     logger.info("starting a local Ray with %d logical CPUs", num_cpus)
     with no_process_left(), ray_ended():
         start_local_ray(num_cpus)

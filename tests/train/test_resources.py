@@ -8,7 +8,7 @@ import pytest
 
 from protein2text.config import RunConfig
 from protein2text.errors import CorruptCheckpoint, MissingFile, ResourcesUnavailable, ResumeMismatch
-from protein2text.resources import cluster_supply, ray_session, require
+from protein2text.resources import cluster_supply, local_cpus, ray_session, require
 from protein2text.train.settings import refuse_changes, save_settings, stage_settings
 from protein2text.train.stage_config import ScalingConfig
 from protein2text.train.start import resolve_start
@@ -23,7 +23,15 @@ def test_two_workers_need_a_third_cpu() -> None:
         require(ScalingConfig(num_workers=2), {"CPU": 2})
 
 
-def test_a_local_ray_is_not_given_more_cpus_than_its_processors_can_share(without_ray: None) -> None:
+def test_a_local_ray_is_not_given_more_cpus_than_its_processors_can_share() -> None:
+    processors = len(os.sched_getaffinity(0))
+    scaling = ScalingConfig(num_workers=100 * processors)
+    with pytest.raises(ResourcesUnavailable, match=f"the cluster has {4 * processors} CPU"):
+        require(scaling, {"CPU": local_cpus(scaling)})
+
+
+@pytest.mark.slow
+def test_a_local_ray_has_no_more_cpus_than_its_processors_can_share(without_ray: None) -> None:
     processors = len(os.sched_getaffinity(0))
     scaling = ScalingConfig(num_workers=100 * processors)
     with ray_session(scaling), pytest.raises(ResourcesUnavailable, match=f"the cluster has {4 * processors} CPU"):

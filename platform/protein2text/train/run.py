@@ -21,7 +21,7 @@ from protein2text.config import RunConfig
 from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
-from protein2text.resources import cluster_supply, has_dashboard, ray_session, require
+from protein2text.resources import cluster_supply, has_dashboard, is_own_ray, ray_session, require
 from protein2text.train.checkpoint_store import prepare, restore_events
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import (
@@ -232,7 +232,8 @@ def fit(task: StageTask, feed: Feed) -> None:
     tracking = (
         {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"} if has_dashboard() else {}
     )  # else its page on training stays empty
-    with _environment(resolved.controller_environment | tracking):
+    undrained = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"} if is_own_ray() else {}  # a process less
+    with _environment(resolved.controller_environment | tracking | undrained):
         while not _fit_once(task, feed, resolved):
             logger.info("%s: the workers left a node that is drained; starting them elsewhere", task.stage)
 
