@@ -21,12 +21,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads this when it is first imported
 
 
-STARTS_PROCESSES = {"local_ray", "without_ray", "cluster", "service", "two_workers"}
-"""Fixtures whose files take longest."""
+STARTS_PROCESSES = {"local_ray", "cluster", "service", "two_workers", "network"}
+"""Fixtures whose files take longest, or wait longest."""
 
 
 FOLDERS_WITH_ONE_SERVICE = ("tests/serve/", "tests/jobs/")
 """All their files stay in one test process, which starts the service or the cluster that they share."""
+
+FILES_WITH_ONE_RAY = tuple(f"tests/train/test_{name}.py" for name in ("dry_run", "embed", "out_of_memory", "run"))
+"""These too: what training does on Ray takes both processors, as a second Ray would; another process has the rest."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,7 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class LoadFilesAndFolders(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             folder = next((name for name in FOLDERS_WITH_ONE_SERVICE if nodeid.startswith(name)), None)
-            return folder or str(super()._split_scope(nodeid))
+            on_ray = "training on Ray" if nodeid.startswith(FILES_WITH_ONE_RAY) else None
+            return folder or on_ray or str(super()._split_scope(nodeid))
 
     return LoadFilesAndFolders(config, log) if config.getoption("dist") == "loadfile" else None
 
@@ -50,9 +54,15 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, so that the processes which share the suite end together."""
-    long = {item.path for item in items if STARTS_PROCESSES & set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: item.path not in long)
+    """Long files first, so that the processes which share the suite end together; before them those that would end
+    the Ray of their process."""
+
+    def files_with(fixtures: set[str]) -> set[Path]:
+        return {item.path for item in items if fixtures & set(getattr(item, "fixturenames", ()))}
+
+    long, ending_ray = files_with(STARTS_PROCESSES), files_with({"without_ray"})
+    on_ray = files_with({"local_ray"})
+    items.sort(key=lambda item: (item.path not in ending_ray, item.path not in on_ray, item.path not in long))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pyarrow as pa
 import pytest
@@ -39,13 +40,29 @@ class Cluster:
     repository: Path
 
     def run(self, job: str, *arguments: object) -> dict[str, Any]:
-        """Submit a file of jobs/ with its arguments, wait for its end, and return the line of JSON that it printed."""
+        """Submit a file of jobs/ with its arguments, wait for its end, and return the line of JSON that it printed.
+
+        The command would wait too, and then five seconds for nothing.
+        """
+        submission = f"{job}-{secrets.token_hex(4)}"
         command = [f"--working-dir={self.repository}", "--", "python", f"jobs/{job}.py", *map(str, arguments)]
-        done = ray_job(["submit", *command], self.address, self.environment)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-        (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"'))
+        submit = ["submit", "--no-wait", f"--submission-id={submission}", *command]
+        submitted = ray_job(submit, self.address, self.environment)
+        assert submitted.returncode == 0, submitted.stdout[-3000:] + submitted.stderr[-1000:]
+        deadline = time.monotonic() + JOB_TIMEOUT_S
+        while (status := self.told_of(submission)["status"]) in ("PENDING", "RUNNING"):
+            assert time.monotonic() < deadline, self.told_of(f"{submission}/logs")["logs"]
+            time.sleep(0.1)
+        logs = self.told_of(f"{submission}/logs")["logs"]
+        assert status == "SUCCEEDED", logs[-4000:]
+        (line,) = (line for line in logs.splitlines() if line.startswith('{"'))
         result: dict[str, Any] = json.loads(line)
         return result
+
+    def told_of(self, submission: str) -> Any:
+        """What the cluster answers about a submitted job."""
+        headers = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
+        return httpx.get(f"{self.address}/api/jobs/{submission}", headers=headers).raise_for_status().json()
 
 
 def free_port() -> int:

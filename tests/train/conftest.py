@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-import torch
-from transformers import EsmForMaskedLM, LlamaForCausalLM
 
 from protein2text.config import RunConfig
 from protein2text.data.records import RECORD_SCHEMA, RECORD_VERSION, iter_local, make_record, write_shard
 from protein2text.data.split_folder import write_split
 from protein2text.models.encoders import reading_of
 from protein2text.proteins import Protein
-from protein2text.train.base_decoder import decoder_config, train_tokenizer
-from protein2text.train.base_encoder import encoder_config
 from protein2text.train.events import read_events
 from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, tokenize
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
-from protein2text.train.validation_records import validation_records
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
@@ -41,6 +36,12 @@ NUM_PROTEINS, NUM_TEST_PROTEINS = 24, 4
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with ``esm2``, ``llama``, ``corpus`` and ``split``."""
+    import torch  # here, as in other fixtures, for the process that only hands out the tests
+    from transformers import EsmForMaskedLM, LlamaForCausalLM
+
+    from protein2text.train.base_decoder import decoder_config, train_tokenizer
+    from protein2text.train.base_encoder import encoder_config
+
     folder = tmp_path_factory.mktemp("small-world")
     torch.manual_seed(0)
     EsmForMaskedLM(encoder_config(hidden_size=24, num_layers=3, num_heads=2)).save_pretrained(folder / "esm2")
@@ -58,6 +59,8 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write_corpus(folder: Path) -> None:
     """A description and a question per protein, with answers of very different lengths, and two-protein questions."""
+    import torch
+
     generator = torch.Generator().manual_seed(1)
     letters = "ACDEFGHIKLMNPQRSTVWY"
     records = []
@@ -88,9 +91,7 @@ def _question(record_id: str, proteins: list[Protein], answer: str) -> Any:
     return make_record(record_id, proteins, source="test", messages=messages)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
-    """A run of a few steps on two workers, as a mapping to change."""
+def small_run(small_world: Path, folder: Path) -> dict[str, Any]:
     stage = {
         "epochs": 3, "global_batch": 5, "learning_rate": 1e-2, "warmup_ratio": 0.1, "weight_decay": 0.01,
         "precision": "fp32", "max_length": 160, "micro_batch_tokens": 200, "micro_batch_residues": 150,
@@ -98,7 +99,7 @@ def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "name": "small",
-        "output": str(tmp_path / "runs"),
+        "output": str(folder / "runs"),
         "seed": 3,
         "model": {
             "encoder": {"source": str(small_world / "esm2")},
@@ -111,6 +112,12 @@ def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
         "scaling": {"num_workers": 2, "zero_stage": 2},
         "tracking": {"experiment": "test"},
     }
+
+
+@pytest.fixture
+def run_values(small_world: Path, tmp_path: Path) -> dict[str, Any]:
+    """A run of a few steps on two workers, as a mapping to change."""
+    return small_run(small_world, tmp_path)
 
 
 @pytest.fixture
@@ -232,6 +239,8 @@ def train_without_ray(
     drained_after: int | None = None, killed_at: tuple[int, str, str] | None = None,
 ) -> StageTask:  # fmt: skip
     """Run a stage on a group of workers as Ray Train would."""
+    from protein2text.train.validation_records import validation_records
+
     rows = tokenized(config, stage)
     plan = plan_of(config, stage, rows)
     held_out, _ = validation_records(config, stage)

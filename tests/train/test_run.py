@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,22 @@ import torch
 from ray.train import WorkerGroupError
 from safetensors.torch import load_file
 from torch import equal
+from typer.testing import CliRunner
 
 from protein2text import registry
-from protein2text.config import RunConfig
+from protein2text.cli import app
+from protein2text.config import STAGES, RunConfig
 from protein2text.data.records import iter_local
 from protein2text.errors import ConfigError, LeakError, ResourcesUnavailable, ResumeMismatch
 from protein2text.evaluate.exposure import exposure
-from protein2text.models.checkpoints import verify_manifest
+from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
 from protein2text.proteins import Protein
 from protein2text.train.events import Event, metrics_of, read_events, read_steps
 from protein2text.train.lineage import code_commit
-from protein2text.train.run import train_stage
+from protein2text.train.run import StageResult, train_stage
+from protein2text.train.stage_config import CheckpointStoreConfig, Stage
 from protein2text.train.task import StageTask
+from tests.train.conftest import small_run
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -54,8 +59,8 @@ class Killer:
         self.num_kills += 1
 
 
-def protein_of(run_values: dict[str, Any], accession: str) -> Protein:
-    rows = iter_local(run_values["data"]["corpus"], ["record_id", "proteins"])
+def protein_of(corpus: Path, accession: str) -> Protein:
+    rows = iter_local([str(corpus)], ["record_id", "proteins"])
     (entry,) = next(row["proteins"] for row in rows if row["record_id"] == accession)
     return Protein(entry["accession"], entry["sequence"])
 
@@ -63,7 +68,7 @@ def protein_of(run_values: dict[str, Any], accession: str) -> Protein:
 def leaking_fasta(run_values: dict[str, Any]) -> str:
     """A test set outside the run that holds one of its training proteins under another name."""
     path = Path(run_values["output"]).parent / "benchmark.fasta"
-    path.write_text(f">OTHER\n{protein_of(run_values, 'P07').sequence}\n>NEW\nMKVLAAGIVG\n")
+    path.write_text(f">OTHER\n{protein_of(Path(run_values['data']['corpus'][0]), 'P07').sequence}\n>NEW\nMKVLAAGIVG\n")
     return str(path)
 
 
@@ -71,75 +76,126 @@ def losses(folder: Path) -> list[float]:
     return [event["loss"] for event in read_steps(folder / "events.jsonl")]
 
 
-def test_both_stages_run_from_corpus_to_model(
-    run_values: dict[str, Any],
-    small_world: Path,
-    two_workers: Any,
-    train_on: Any,
-    assert_only_unwritten_steps_again: Any,
-) -> None:
-    """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit.
+@dataclass
+class Trained:
+    """Both stages of a run, whose alignment lost a worker and was registered; instruction tuning began with that."""
 
-    A training protein stands in a registered test set; the run is allowed to go on, and all it leaves says so.
-    """
-    leaking = {"test_sets": [leaking_fasta(run_values)], "allow_leak": True}
-    values = run_values | {"alignment": run_values["alignment"] | {"epochs": 10}, "data": run_values["data"] | leaking}
-    store = Path(run_values["output"]).parent / "store"
-    changes = {"scaling": run_values["scaling"] | {"max_restarts": 1}, "checkpoint_store": {"url": str(store)}}
-    config = RunConfig.parse(values | changes)
-    killer, interrupt = Killer([18]), signal.getsignal(signal.SIGINT)
+    config: RunConfig
+    results: dict[Stage, StageResult]
+    killer: Killer
+    test_set: str
+    """Holds one of the run's training proteins, which the run is allowed to train on."""
+    registered: dict[str, str]
+    on_interrupt: Any
+    """Python's handler of SIGINT before the run."""
+
+    def folder(self, stage: Stage) -> Path:
+        return self.config.folder / stage
+
+
+@pytest.fixture(scope="module")
+def trained(local_ray: str, small_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    values = small_run(small_world, folder)
+    data = values["data"] | {"test_sets": [leaking_fasta(values)], "allow_leak": True}
+    config = RunConfig.parse(values | {
+        "alignment": values["alignment"] | {"epochs": 10}, "data": data,
+        "instruction": values["instruction"] | {"start": "models:/tiny@aligned"},
+        "scaling": values["scaling"] | {"max_restarts": 1}, "checkpoint_store": {"url": str(folder / "store")},
+        "tracking": {"experiment": "test", "model_name": "tiny"},
+    })  # fmt: skip
+    killer, on_interrupt = Killer([18]), signal.getsignal(signal.SIGINT)
     alignment = train_stage(config, "alignment", on_event=killer)
-    instruction = train_stage(config, "instruction")
+    config.save(folder / "run.yaml")
+    command = ["register", str(folder / "run.yaml"), "--stage", "alignment", "--json"]
+    registered = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    results: dict[Stage, StageResult] = {"alignment": alignment, "instruction": train_stage(config, "instruction")}
+    return Trained(config, results, killer, data["test_sets"][0], registered, on_interrupt)
 
-    assert alignment.steps == 40  # floor(20 records x 10 epochs / 5)
-    assert instruction.steps == 9  # floor(24 x 2 / 5)
-    assert killer.num_kills == 1
-    assert signal.getsignal(signal.SIGINT) is interrupt, "Ray's handler is gone"
-    assert_only_unwritten_steps_again(config.folder / "alignment" / "events.jsonl", 4)
-    calm: StageTask = train_on(two_workers, RunConfig.parse(values | {"name": "without-ray"}))
-    assert losses(config.folder / "alignment") == losses(calm.folder)
-    for result in (alignment, instruction):
-        verify_manifest(Path(result.model_dir))
-        last = f"{Path(result.model_dir).parent.name}/step-{result.steps:08}"
-        assert verify_manifest(store / "small" / last), "the last checkpoint is in the store when training is done"
-        folder = Path(result.model_dir).parent
-        assert (folder / "loss.png").is_file()
-        client = registry.connect(config.tracking.uri)
-        recorded = client.get_metric_history(result.mlflow_run_id, "loss")
-        assert {metric.step: metric.value for metric in recorded} == dict(enumerate(losses(folder), start=1))
-        assert client.get_run(result.mlflow_run_id).info.status == "FINISHED"
-        steps = read_steps(folder / "events.jsonl")
-        for name in metrics_of(steps[0]):
-            history = client.get_metric_history(result.mlflow_run_id, name)
-            told = {(event["step"], metrics_of(event)[name]) for event in steps}
-            assert told <= {(metric.step, metric.value) for metric in history}, name
-        tags = client.get_run(result.mlflow_run_id).data.tags
-        page = (folder / "report.html").read_text()
-        assert f"finished after {result.steps} steps" in page
-        assert "report.html" in [artifact.path for artifact in client.list_artifacts(result.mlflow_run_id)]
-        split = json.loads((small_world / "split" / "split.json").read_text())["checksum"]
-        for name, known in {
-            "data.corpus.sha256": "0" * 64, "data.split.sha256": split, "encoder": str(small_world / "esm2"),
-            "version.torch": torch.__version__, "code.commit": code_commit(),
-        }.items():  # fmt: skip
-            assert tags[name] == known
-            assert f"<td>{name}</td><td>{known}</td>" in page
 
-        leak = f"test set {leaking['test_sets'][0]} shares 1 sequences, 0 accessions and 0 texts with training"
-        assert client.get_run(result.mlflow_run_id).data.tags["leak"].startswith(leak)
-        assert [
-            event["message"] for event in read_events(folder / "events.jsonl") if "leak" in event.get("message", "")
-        ]
-        assert f"**Trained with a leak:** {leak}" in (folder / "model" / "README.md").read_text()
-        seen = exposure(folder / "model", [protein_of(run_values, "P07"), protein_of(run_values, "P01")])
-        assert (seen.num_seen, seen.first_seen) == (1, ("P07",))
-        assert seen.leaks[0].startswith(leak)
-        assert len(seen.leaks) == 1, "the second stage says once what the first said too"
+def test_both_stages_run_from_corpus_to_model(
+    trained: Trained, two_workers: Any, train_on: Any, assert_only_unwritten_steps_again: Any
+) -> None:
+    """A worker is killed on the way. The losses equal those of the plan's plain functions, to the last bit."""
+    assert trained.results["alignment"].steps == 40  # floor(20 records x 10 epochs / 5)
+    assert trained.results["instruction"].steps == 9  # floor(24 x 2 / 5)
+    assert trained.killer.num_kills == 1
+    assert signal.getsignal(signal.SIGINT) is trained.on_interrupt, "Ray's handler is gone"
+    assert_only_unwritten_steps_again(trained.folder("alignment") / "events.jsonl", 4)
+    alone = {"name": "without-ray", "checkpoint_store": CheckpointStoreConfig()}
+    calm: StageTask = train_on(two_workers, trained.config.model_copy(update=alone))
+    assert losses(trained.folder("alignment")) == losses(calm.folder)
 
-    written = (config.folder / "instruction" / "events.jsonl").stat().st_mtime_ns
-    assert train_stage(config, "instruction") == instruction
-    assert (config.folder / "instruction" / "events.jsonl").stat().st_mtime_ns == written, "no step is done again"
-    changed = RunConfig.parse(config.model_dump(mode="json") | {"seed": 4})
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_was_is_in_its_folder_its_store_and_mlflow(
+    trained: Trained, small_world: Path, stage: Stage
+) -> None:
+    result, folder = trained.results[stage], trained.folder(stage)
+    assert Path(result.model_dir) == folder / "model"
+    verify_manifest(folder / "model")
+    last = Path(trained.config.checkpoint_store.url or "", "small", stage, f"step-{result.steps:08}")
+    assert verify_manifest(last), "the last checkpoint is in the store when training is done"
+    assert (folder / "loss.png").is_file()
+    client = registry.connect(trained.config.tracking.uri)
+    run = client.get_run(result.mlflow_run_id)
+    recorded = client.get_metric_history(result.mlflow_run_id, "loss")
+    assert {metric.step: metric.value for metric in recorded} == dict(enumerate(losses(folder), start=1))
+    assert run.info.status == "FINISHED"
+    steps = read_steps(folder / "events.jsonl")
+    for name in metrics_of(steps[0]):
+        history = client.get_metric_history(result.mlflow_run_id, name)
+        told = {(event["step"], metrics_of(event)[name]) for event in steps}
+        assert told <= {(metric.step, metric.value) for metric in history}, name
+    page = (folder / "report.html").read_text()
+    assert f"finished after {result.steps} steps" in page
+    assert "report.html" in [artifact.path for artifact in client.list_artifacts(result.mlflow_run_id)]
+    split = json.loads((small_world / "split" / "split.json").read_text())["checksum"]
+    for name, known in {
+        "data.corpus.sha256": "0" * 64, "data.split.sha256": split, "encoder": str(small_world / "esm2"),
+        "version.torch": torch.__version__, "code.commit": code_commit(),
+    }.items():  # fmt: skip
+        assert run.data.tags[name] == known
+        assert f"<td>{name}</td><td>{known}</td>" in page
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_all_that_a_run_leaves_says_that_it_was_trained_with_a_leak(
+    trained: Trained, small_world: Path, stage: Stage
+) -> None:
+    result, folder = trained.results[stage], trained.folder(stage)
+    leak = f"test set {trained.test_set} shares 1 sequences, 0 accessions and 0 texts with training"
+    tags = registry.connect(trained.config.tracking.uri).get_run(result.mlflow_run_id).data.tags
+    assert tags["leak"].startswith(leak)
+    assert [event["message"] for event in read_events(folder / "events.jsonl") if "leak" in event.get("message", "")]
+    assert f"**Trained with a leak:** {leak}" in (folder / "model" / "README.md").read_text()
+    corpus = small_world / "corpus"
+    seen = exposure(folder / "model", [protein_of(corpus, "P07"), protein_of(corpus, "P01")])
+    assert (seen.num_seen, seen.first_seen) == (1, ("P07",))
+    assert seen.leaks[0].startswith(leak)
+    assert len(seen.leaks) == 1, "the second stage says once what the first said too"
+
+
+def test_a_registered_alignment_is_begun_with_and_named_wherever_the_run_is(trained: Trained) -> None:
+    assert trained.registered == {"name": "tiny", "version": "1", "alias": "aligned"}
+    client = registry.connect(trained.config.tracking.uri)
+    assert client.get_model_version("tiny", "1").tags["stage"] == "alignment"
+    folder = trained.folder("instruction")
+    start = json.loads((folder / "start.json").read_text())
+    assert start["version"] == "models:/tiny/1"
+    assert start["manifest_sha256"] == sha256_of(trained.folder("alignment") / "model" / MANIFEST)
+    assert json.loads((folder / "model" / "run.json").read_text())["start"] == "models:/tiny/1"
+    assert client.get_run(trained.results["instruction"].mlflow_run_id).data.tags["start"] == "models:/tiny/1"
+
+
+def test_a_finished_stage_is_not_done_again_nor_gone_on_with_under_other_settings(trained: Trained) -> None:
+    """The alias that it began with is gone meanwhile; the run stays with the version that it meant."""
+    client = registry.connect(trained.config.tracking.uri)
+    client.delete_registered_model_alias("tiny", "aligned")
+    written = (trained.folder("instruction") / "events.jsonl").stat().st_mtime_ns
+    assert train_stage(trained.config, "instruction") == trained.results["instruction"]
+    assert (trained.folder("instruction") / "events.jsonl").stat().st_mtime_ns == written, "no step is done again"
+    changed = RunConfig.parse(trained.config.model_dump(mode="json") | {"seed": 4})
     with pytest.raises(ResumeMismatch, match="Run 'small/alignment' exists with seed=3, now seed=4"):
         train_stage(changed, "alignment")
 

@@ -8,16 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from protein2text import registry
 from protein2text.cli import app
 from protein2text.config import RunConfig
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
 from protein2text.models.checkpoints import MANIFEST, sha256_of, write_manifest
-from protein2text.train.run import train_stage
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import StageTask
-
-pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def beginning_with(run_values: dict[str, Any], start: str, **changes: Any) -> RunConfig:
@@ -31,34 +27,6 @@ def aligned(train_on: Any, two_workers: Any, run_values: dict[str, Any]) -> Stag
     alignment = run_values["alignment"] | {"epochs": 1}
     task: StageTask = train_on(two_workers, RunConfig.parse(run_values | {"name": "first", "alignment": alignment}))
     return task
-
-
-def test_a_registered_alignment_is_begun_with_and_named_wherever_the_run_is(
-    aligned: StageTask, run_values: dict[str, Any], tmp_path: Path
-) -> None:
-    """The alias moves while the run lasts; the run stays with the version that it began with."""
-    database = f"sqlite:///{tmp_path}/registry.db"
-    tracking = {"experiment": "test", "uri": database, "model_name": "tiny"}
-    first = tmp_path / "first.yaml"
-    RunConfig.parse(aligned.config.model_dump(mode="json") | {"tracking": tracking}).save(first)
-    command = ["register", str(first), "--stage", "alignment", "--json"]
-    answer = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert json.loads(answer.stdout) == {"name": "tiny", "version": "1", "alias": "aligned"}
-    client = registry.connect(database)
-    assert client.get_model_version("tiny", "1").tags["stage"] == "alignment"
-
-    config = beginning_with(run_values, "models:/tiny@aligned", tracking=tracking)
-    result = train_stage(config, "instruction")
-
-    folder = config.folder / "instruction"
-    start = json.loads((folder / "start.json").read_text())
-    assert start["version"] == "models:/tiny/1"
-    assert start["manifest_sha256"] == sha256_of(aligned.folder / "model" / MANIFEST)
-    assert json.loads((folder / "model" / "run.json").read_text())["start"] == "models:/tiny/1"
-    assert client.get_run(result.mlflow_run_id).data.tags["start"] == "models:/tiny/1"
-    client.set_registered_model_alias("tiny", "aligned", "1")
-    client.delete_registered_model_alias("tiny", "aligned")
-    assert train_stage(config, "instruction") == result, "what was resolved once is not looked up again"
 
 
 @pytest.mark.parametrize(

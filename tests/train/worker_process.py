@@ -149,9 +149,9 @@ def train(
     task: StageTask,
     plan: Plan,
     blocks: list[pa.Table],
-    stop_after: int | None,
-    drained_after: int | None,
-    killed_at: tuple[int, str, str] | None,
+    stop_after: int | None = None,
+    drained_after: int | None = None,
+    killed_at: tuple[int, str, str] | None = None,
 ) -> dict[int, list[str]]:
     """This worker's part of a stage.
 
