@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from _typeshed import DataclassInstance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +24,19 @@ _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the process of a submitted job."""
 
 sys.path[:0] = [str(ROOT / place) for place in PLACES]
+
+
+def _tell_in_one_line(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
+    """As the command does: what a user can mend is said without the stack that led to it."""
+    from protein2text.errors import ProteinToTextError
+
+    if isinstance(error, ProteinToTextError):
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _tell_in_one_line
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def data_ingest(
     """Read proteins with their texts or questions into a corpus; what is refused lies in quarantine with its reason.
 
     UniProt tables, flat files, XML, REST JSON, FASTA and question JSON, gzipped or not, are told apart by their
-    content. The same command goes on after a stop, and does nothing where the corpus is finished.
+    content. The same command begins anew after a stop, and does nothing where the corpus is finished.
 
     [bold]Examples[/bold]
 

@@ -26,6 +26,11 @@ def test_only_a_commands_own_things_may_lie_there(tmp_path: Path) -> None:
         refuse_strangers(tmp_path, {"records", "card.json"}, "corpus")
 
 
+def test_a_url_is_no_folder() -> None:
+    with pytest.raises(ConfigError, match="output: is a URL"):
+        refuse_strangers(Path("s3://bucket/corpus").absolute(), {"records"}, "corpus")
+
+
 def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     code = "import sys, pathlib; from protein2text.data.output_folder import hold; hold(pathlib.Path(sys.argv[1]))"
     other = [sys.executable, "-c", code, str(tmp_path)]

@@ -1,7 +1,10 @@
 """Data jobs submitted to a Ray cluster that has every dependency but not this package."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 from protein2text.data.records import load_card
@@ -11,6 +14,16 @@ from protein2text.proteins import Protein
 from tests.data.qa.answer_server import Reply, answer_server
 from tests.data.qa.literature import passage, write_literature
 from tests.jobs.conftest import Cluster, write_corpus
+
+
+def test_a_job_says_in_one_line_what_its_user_can_mend(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "jobs/ingest.py", "nowhere.tsv", "--output", str(tmp_path / "corpus")]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("ingest.py: ")]
+    assert "nowhere.tsv" in told
+    assert "Traceback" not in done.stderr
 
 
 def test_a_submitted_ingest_writes_a_corpus_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:

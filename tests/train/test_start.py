@@ -12,6 +12,7 @@ from protein2text.cli import app
 from protein2text.config import RunConfig
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
 from protein2text.models.checkpoints import MANIFEST, sha256_of, write_manifest
+from protein2text.train.before_start import refuse_early
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import StageTask
 
@@ -49,6 +50,22 @@ def test_what_the_second_stage_lacks_is_told_before_the_first_is_trained(
         assert result.exit_code == 2, result.output
         assert named in result.stderr
         assert not (run_config.folder / "alignment").exists()
+
+
+def test_a_stage_that_has_nothing_to_train_on_is_told_before_the_first_is_trained(
+    run_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of a corpus its card says what it holds: here no questions."""
+    corpora = []
+    for number, corpus in enumerate(2 * run_values["data"]["corpus"]):
+        corpora.append(shutil.copytree(corpus, tmp_path / f"corpus-{number}"))
+        card = json.loads((corpora[-1] / "card.json").read_text())
+        card["counts"] = {"descriptions": 4 * number, "questions": 0}
+        (corpora[-1] / "card.json").write_text(json.dumps(card))
+    config = RunConfig.parse(run_values | {"data": run_values["data"] | {"corpus": [str(path) for path in corpora]}})
+    refuse_early(config, ("alignment",))
+    with pytest.raises(ConfigError, match="instruction is trained on questions, and no corpus has any"):
+        refuse_early(config, ("alignment", "instruction"))
 
 
 def test_registering_what_is_not_trained_yet_says_what_to_run(run_config: RunConfig, tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
         made: what the command makes, for the message.
 
     Raises:
-        ConfigError: something else lies there.
+        ConfigError: something else lies there, or the folder was named by a URL.
     """
+    if any(part.endswith(":") for part in folder.parts):  # what a path makes of s3://bucket/folder
+        raise ConfigError(str(folder), "output", "is a URL, and outputs are written to disks; name a folder")
     names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
     if strangers := [name for name in names if name.removesuffix(".tmp") not in {*own, REPORT, LOCK}]:
         raise ConfigError(str(folder), "output", f"holds {min(strangers)!r}, no {made}; choose an empty folder")

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 
 from protein2text.config import RunConfig
-from protein2text.data.records import record_shards
+from protein2text.data.records import load_card, record_shards
+from protein2text.errors import ConfigError
 from protein2text.train.checkpoint_store import CheckpointStore
 from protein2text.train.settings import refuse_changes, stage_settings
 from protein2text.train.skeleton import skeleton
 from protein2text.train.stage_config import Stage
 from protein2text.train.start import resolve_start
+
+_TRAINED_ON: dict[Stage, str] = {"alignment": "descriptions", "instruction": "questions"}
+"""What a stage is trained on, as corpora count it in their cards."""
 
 
 def refuse_early(config: RunConfig, stages: Sequence[Stage]) -> None:
@@ -18,13 +22,18 @@ def refuse_early(config: RunConfig, stages: Sequence[Stage]) -> None:
         MissingFile: a corpus or split, or what instruction tuning begins with, is not there.
         MissingWeights: a base is not there, or of an architecture that is not its part's.
         CorruptCheckpoint: a corpus lacks a shard, or the model to begin with is damaged.
-        ConfigError: a layer that the encoder does not have, another shape than that of the model to begin with, or a
-            checkpoint store of an unknown kind.
+        ConfigError: no corpus has what a stage is trained on; a layer that the encoder does not have; another shape than
+            that of the model to begin with; or a checkpoint store of an unknown kind.
         ResumeMismatch: the run's name was used with other settings.
     """
     for corpus in config.data.corpus:
         record_shards(corpus)
+    counts = [load_card(corpus).get("counts", {}) for corpus in config.data.corpus]
     for stage in stages:
+        if counts and all(count.get(_TRAINED_ON[stage]) == 0 for count in counts):  # a card may not say
+            problem = f"{stage} is trained on {_TRAINED_ON[stage]}, and no corpus has any; add one that does, or"
+            others = " and ".join(sorted(set(_TRAINED_ON) - {stage}))
+            raise ConfigError(config.name, "data.corpus", f"{problem} train the other stage alone (`--stage {others}`)")
         made_first = stage == "instruction" and "alignment" in stages and not config.instruction.start
         start = None if made_first else resolve_start(config, stage)
         refuse_changes(config.folder / stage, stage_settings(config, stage, start))

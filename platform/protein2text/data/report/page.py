@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.output_folder import REPORT
+from protein2text.data.output_folder import REPORT, naming_a_full_disk
 from protein2text.data.records import read_card
 from protein2text.data.report.sections import sections_of, shown
 from protein2text.data.report.shards import question_sections, refused_sections, split_sections
@@ -36,6 +36,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> DataRe
     Raises:
         MissingFile: no card in the folder: nothing finished lies there.
         CorruptCheckpoint: a card or shard that cannot be read.
+        DiskFull: the page does not fit.
     """
     folder = Path(folder).resolve()
     path = Path(output).resolve() if output is not None else folder / REPORT
@@ -55,7 +56,8 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> DataRe
         TEMPLATE, kind=kind, folder=str(folder), sections=sections, notices=_notices(name, card),
         shards=_num_shards(card),
     )  # fmt: skip
-    write_page(page, path)
+    with naming_a_full_disk(path.parent):
+        write_page(page, path)
     return DataReport(str(path), kind, [section.title for section in sections])
 
 
