@@ -22,7 +22,7 @@ def refuse_early(config: RunConfig, stages: Sequence[Stage]) -> None:
         MissingFile: a corpus or split, or what instruction tuning begins with, is not there.
         MissingWeights: a base is not there, or of an architecture that is not its part's.
         CorruptCheckpoint: a corpus lacks a shard, or the model to begin with is damaged.
-        ConfigError: no corpus has what a stage is trained on; a layer that the encoder does not have; another shape than
+        ConfigError: no corpus has what a stage is trained on; a layer that the encoder lacks; another shape than
             that of the model to begin with; or a checkpoint store of an unknown kind.
         ResumeMismatch: the run's name was used with other settings.
     """
