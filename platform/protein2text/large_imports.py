@@ -4,6 +4,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from protein2text.memory import without_collector
+
 
 @contextmanager
 def large_imports() -> Iterator[None]:
@@ -13,11 +15,6 @@ def large_imports() -> Iterator[None]:
     Python's collector walks them again and again while they come to be, later whenever much else was made, and at last
     when the process ends.
     """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
+    with without_collector():
         yield
-    finally:
-        if was_on:
-            gc.freeze()
-            gc.enable()
+        gc.freeze()

@@ -1,9 +1,13 @@
-"""How much memory this process has needed, and how it keeps what it needs again; loads neither torch nor ray."""
+"""How much memory this process has needed, how it keeps what it needs again, and when nobody looks for garbage in it;
+loads neither torch nor ray."""
 
 import ctypes
+import gc
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -40,3 +44,15 @@ def keep_freed_memory() -> None:
     libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
     libc.mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES)
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No garbage collection in the block: for many objects without cycles, which it would walk again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,10 +1,8 @@
 """The two steps that Ray Data runs in parallel: cut files into pieces, make records or refusals of their entries."""
 
-import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +12,7 @@ from protein2text.data.readers.entries import SHOWN, Entry, Piece, Place, what_f
 from protein2text.data.readers.formats import READERS, cut_file
 from protein2text.data.records import QUARANTINE_SCHEMA, RECORD_SCHEMA, Record, provenance_json
 from protein2text.errors import RecordError
+from protein2text.memory import without_collector
 
 PIECE_SCHEMA = pa.schema(
     [
@@ -93,18 +92,6 @@ def each_entry(batch: pa.Table, *, max_residues: int, make: Callable[[Source, st
         source = Source(row.pop("source"), row.pop("format"), json.loads(row.pop("origin") or "{}"))
         for entry in READERS[source.format].entries(Piece(**row)):
             yield _made(make, source, entry, Place(source.name, entry.place, max_residues))
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """No garbage collection meanwhile: rows hold no cycles, and walking them again takes a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _made(make: Callable[[Source, str, Place], T], source: Source, entry: Entry, place: Place) -> T | Refusal:

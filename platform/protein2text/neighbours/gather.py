@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.first_places import DOUBLED, FirstPlaces
-from protein2text.data.parsing import Refusal, Source, each_entry, without_collector
+from protein2text.data.parsing import Refusal, Source, each_entry
 from protein2text.data.readers.entries import Place
 from protein2text.data.records import QUARANTINE_SCHEMA
 from protein2text.data.sources import not_whole, warn_of
 from protein2text.data.tallies import READING_STAGES, funnel
 from protein2text.errors import UnusableRecord
+from protein2text.memory import without_collector
 from protein2text.neighbours.entries import ENTRY_SCHEMA, Characterised, checked, content_digest, from_table, to_table
 from protein2text.neighbours.entry_writer import PART_BYTES, EntryWriter
 from protein2text.neighbours.facts import FACT_KINDS
