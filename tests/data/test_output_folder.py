@@ -31,6 +31,11 @@ def test_a_url_is_no_folder() -> None:
         refuse_strangers(Path("s3://bucket/corpus").absolute(), {"records"}, "corpus")
 
 
+def test_a_full_disk_is_named_where_the_folder_could_not_be_made(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull), naming_a_full_disk(tmp_path / "not" / "made"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     code = "import sys, pathlib; from protein2text.data.output_folder import hold; hold(pathlib.Path(sys.argv[1]))"
     other = [sys.executable, "-c", code, str(tmp_path)]

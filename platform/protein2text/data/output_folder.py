@@ -21,6 +21,16 @@ _PAGE_BYTES = 4096
 """With less than that free nothing can be written; a program that failed then failed of it."""
 
 
+def refuse_url(output: Path) -> None:
+    """Refuse what a path makes of ``s3://bucket/folder``.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if any(part.endswith(":") for part in output.parts):
+        raise ConfigError(str(output), "output", "is a URL, and outputs are written to disks; name a place on one")
+
+
 def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
     """Leave a folder alone that holds anything but what the command itself writes there.
 
@@ -32,8 +42,7 @@ def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
     Raises:
         ConfigError: something else lies there, or the folder was named by a URL.
     """
-    if any(part.endswith(":") for part in folder.parts):  # what a path makes of s3://bucket/folder
-        raise ConfigError(str(folder), "output", "is a URL, and outputs are written to disks; name a folder")
+    refuse_url(folder)
     names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
     if strangers := [name for name in names if name.removesuffix(".tmp") not in {*own, REPORT, LOCK}]:
         raise ConfigError(str(folder), "output", f"holds {min(strangers)!r}, no {made}; choose an empty folder")
@@ -65,7 +74,8 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Ray wraps what happens to its workers
-        free = shutil.disk_usage(folder).free
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        free = shutil.disk_usage(there).free
         causes = [inner for inner in chain(error) if isinstance(inner, OSError) and inner.errno in _FULL]
         if not causes and not (isinstance(error, ResourcesUnavailable) and free < _PAGE_BYTES):
             raise

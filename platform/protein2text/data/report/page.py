@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.output_folder import REPORT, naming_a_full_disk
+from protein2text.data.output_folder import REPORT, naming_a_full_disk, refuse_url
 from protein2text.data.records import read_card
 from protein2text.data.report.sections import sections_of, shown
 from protein2text.data.report.shards import question_sections, refused_sections, split_sections
@@ -40,6 +40,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> DataRe
     """
     folder = Path(folder).resolve()
     path = Path(output).resolve() if output is not None else folder / REPORT
+    refuse_url(path)
     if path.suffix != ".html":
         raise ConfigError(str(path), "output", "is no page; give it a name that ends in .html")
     name = next((name for name in CARDS if (folder / name).is_file()), None)
