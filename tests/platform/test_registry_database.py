@@ -12,10 +12,17 @@ from protein2text.registry_database import make_database
 
 
 def everything_in(path: Path) -> tuple[list[Any], list[Any]]:
-    """Definitions of all tables and indices, and the version of MLflow's schema."""
+    """Definitions of all tables and indices, and the version of MLflow's schema.
+
+    A definition's lines are sorted: MLflow's migrations keep a table's constraints in a set, and write them in another
+    order each time.
+    """
     with sqlite3.connect(path) as database:
-        definitions = database.execute("select type, name, sql from sqlite_master order by type, name").fetchall()
-        return definitions, database.execute("select version_num from alembic_version").fetchall()
+        rows = database.execute("select type, name, sql from sqlite_master order by type, name").fetchall()
+        version = database.execute("select version_num from alembic_version").fetchall()
+    return [
+        (kind, name, sorted(line.strip(", ") for line in (sql or "").split("\n"))) for kind, name, sql in rows
+    ], version
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
