@@ -1,6 +1,7 @@
 """`data.mmseqs`: measured identities against full dynamic programming, and where the binary comes from."""
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -184,13 +185,33 @@ def test_failures_say_what_the_program_said(tmp_path: Path, monkeypatch: pytest.
         mmseqs.search({"a": "MKV"}, {"b": "MKV"})
 
 
-def test_an_interrupted_search_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a search, a shell, writes the number of the process that it waits for."""
     told = tmp_path / "told"
     monkeypatch.setenv(mmseqs.PATH_VARIABLE, str(script(tmp_path / "slow", f"sleep 300 & echo $! > {told}; wait")))
+    return told
 
-    def interrupt() -> None:
-        while not (told.exists() and told.read_text().endswith("\n")):
+
+def wait_for(told: Path) -> psutil.Process:
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return psutil.Process(int(told.read_text()))
+
+
+def assert_ends(process: psutil.Process) -> None:
+    deadline = time.monotonic() + 5
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_an_interrupted_search_leaves_no_process(step: Path) -> None:
+    def interrupt() -> None:
+        wait_for(step)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)
@@ -198,8 +219,13 @@ def test_an_interrupted_search_leaves_no_process(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         mmseqs._run("search")
     interrupting.join()
-    deadline = time.monotonic() + 5
     with suppress(psutil.NoSuchProcess):
-        while psutil.Process(int(told.read_text())).status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert_ends(wait_for(step))
+
+
+def test_a_search_ends_with_a_process_that_is_killed(step: Path) -> None:
+    search = "from protein2text.data import mmseqs; mmseqs._run('search')"
+    with subprocess.Popen([sys.executable, "-c", search]) as process:
+        process_of_search = wait_for(step)
+        process.kill()
+    assert_ends(process_of_search)

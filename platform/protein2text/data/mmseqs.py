@@ -34,6 +34,9 @@ MAX_NEIGHBORS = 1000
 """Candidates aligned per query at first; a query whose candidates were all neighbors is searched again with more."""
 
 _EXHAUSTIVE = ("--prefilter-mode", "2")
+_END_WITH_STDIN = ("sh", "-c", "read -r line; kill -KILL 0")
+"""Ends its process group once its stdin is closed, as it is when the process that holds the other end is killed: a
+search is a shell that starts one program after the other."""
 _HIT = "query,target,fident,qcov,tcov,bits"
 _ALIGNMENT = "query,target,fident,qcov,tcov,evalue,bits,qstart,qend,tstart,tend"
 _MIN_BITS = 10
@@ -301,14 +304,16 @@ def _run(*arguments: str) -> str:
     """
     binary = find_binary()
     quiet = () if arguments == ("version",) else ("-v", "2")
-    with subprocess.Popen(
-        [str(binary), *arguments, *quiet], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
-    ) as process:
-        try:
-            stdout, stderr = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # a shell, and the steps of a search below it
-            raise
+    with subprocess.Popen(_END_WITH_STDIN, stdin=subprocess.PIPE, process_group=0) as guard:
+        assert guard.stdin is not None
+        with subprocess.Popen(
+            [str(binary), *arguments, *quiet],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=guard.pid,
+        ) as process:  # fmt: skip
+            try:
+                stdout, stderr = process.communicate()
+            finally:
+                guard.stdin.close()
     if process.returncode == -signal.SIGILL:
         raise ResourcesUnavailable(
             "MMseqs2 for processors with AVX2", "a processor without it", f"Let {PATH_VARIABLE} name an sse4.1 build."
