@@ -265,8 +265,9 @@ def serve(
         config = load_run(run / "run.yaml")
         model = model or f"models:/{config.tracking.model_name}@champion"
         tracking_uri = tracking_uri or config.tracking.uri
-    from protein2text.cli_display import quiet_libraries
-    from protein2text_serve.run import start, stop
+    with large_imports():
+        from protein2text.cli_display import quiet_libraries
+        from protein2text_serve.run import start, stop
 
     with quiet_libraries():
         given = {"context": context, "context_tokens": context_tokens}
@@ -307,7 +308,7 @@ def doctor(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script."""
+    """Do what the command line says."""
     leave_on_termination()
     app(args=arguments, prog_name="protein2text")
 

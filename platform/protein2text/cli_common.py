@@ -15,13 +15,13 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, RecordError, ResourcesUnavailable, chain
+from protein2text.termination import EXIT_INTERRUPTED, EXIT_TERMINATED, is_termination
 
 if TYPE_CHECKING:
     from protein2text.cli_display import OnEvent, StageDisplay
 
 EXIT_RUNTIME = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 USAGE_ERRORS = (ConfigError, MissingFile, RecordError)
 """Errors that another command line or another file would have avoided."""
 
@@ -47,8 +47,8 @@ class OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _ended("interrupted", EXIT_INTERRUPTED) from None
-        except SystemExit as end:  # as `leave_on_termination` has it
-            if end.code != signal.SIGTERM:
+        except SystemExit as end:
+            if not is_termination(end):
                 raise
             raise _ended("terminated", EXIT_TERMINATED) from None
         except Exception as error:
@@ -62,7 +62,7 @@ class OneLineErrors(TyperGroup):
 
 
 def _ended(how: str, code: int) -> typer.Exit:
-    typer.echo(f"protein2text: {how}; give the same command again: what was finished is kept", err=True)
+    typer.echo(f"protein2text: {how}; give the same command again to finish", err=True)
     return typer.Exit(code)
 
 

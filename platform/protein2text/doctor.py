@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from protein2text.errors import ProteinToTextError
+from protein2text.large_imports import large_imports
 
 Status = Literal["ok", "note", "missing"]
 
@@ -113,7 +114,8 @@ def _devices() -> list[Finding]:
     findings = [Finding("cpu", "ok", f"{cores} cores, {platform.machine()}")]
     if importlib.util.find_spec("torch") is None:
         return findings
-    import torch
+    with large_imports():
+        import torch
 
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     findings.append(Finding("torch build", "ok", build))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protein2text.memory import without_collector
+from protein2text.termination import no_signal_lost
 
 
 @contextmanager
@@ -13,8 +14,8 @@ def large_imports() -> Iterator[None]:
 
     The modules of torch, transformers and DeepSpeed are a million objects that all stay until the process ends.
     Python's collector walks them again and again while they come to be, later whenever much else was made, and at last
-    when the process ends.
+    when the process ends. A signal that one of them swallowed ends the command after the block.
     """
-    with without_collector():
+    with no_signal_lost(), without_collector():
         yield
         gc.freeze()

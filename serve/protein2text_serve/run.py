@@ -16,6 +16,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 from protein2text.errors import ConfigError, ProteinToTextError, ResourcesUnavailable, ServiceError
 from protein2text.resources import PROXY_TRY, connect, start_local_ray, starts_local_ray
+from protein2text.termination import no_signal_lost
 from protein2text_serve.app import GATEWAY_CPUS, build
 from protein2text_serve.settings import LOOPBACK, ServiceConfig
 
@@ -69,11 +70,12 @@ def start(
     if f"[{host}]" not in LOOPBACK and host not in LOOPBACK and config.allowed_hosts == LOOPBACK:
         problem = f"{host!r} is reachable from other machines, and the service asks for no key"
         raise ConfigError("serve arguments", "host", f"{problem}. Put a proxy with login in front, name allowed_hosts.")
-    application = build(config.model_dump(exclude_unset=True))
-    port = _free_port(host, port)
     owns_ray = not ray.is_initialized()
-    if owns_ray:
-        _start_ray(num_cpus or len(os.sched_getaffinity(0)))
+    with no_signal_lost():
+        application = build(config.model_dump(exclude_unset=True))
+        port = _free_port(host, port)
+        if owns_ray:
+            _start_ray(num_cpus or len(os.sched_getaffinity(0)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     service = Service(url, {}, owns_ray)
     try:
@@ -83,8 +85,9 @@ def start(
         _leave(service)
         raise
     try:
-        _deploy(application, host, port, url)
-        service = Service(url, _wait_until_ready(url), owns_ray)
+        with no_signal_lost():
+            _deploy(application, host, port, url)
+            service = Service(url, _wait_until_ready(url), owns_ray)
     except BaseException:
         stop(service)
         raise

@@ -58,7 +58,7 @@ def test_an_interrupt_ends_the_command_and_its_ray(swissprot_like: ModuleType, t
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said.decode()[-3000:]
-    assert said.decode().endswith("give the same command again: what was finished is kept\n")
+    assert said.decode().endswith("give the same command again to finish\n")
     _, alive = psutil.wait_procs(family, timeout=1)
     assert not alive
 

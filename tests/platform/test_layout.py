@@ -26,14 +26,16 @@ WORKSHOP = (
     "protein2text.resources",
     "protein2text.ray_at_hand",
     "protein2text.ending_ray",
-    "protein2text.termination",
     "protein2text.memory",
 )
-ENTRY_POINTS = ("protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
+ENTRY_POINTS = ("protein2text.__main__", "protein2text.cli", "protein2text.demo", "protein2text.rehearsal")
 """Command line, demo and rehearsal stand above all rooms: they may import any, and no room imports them."""
 FOUNDATION = {
     "protein2text",
-    *(f"protein2text.{name}" for name in ("base_config", "errors", "large_imports", "memory", "proteins")),
+    *(
+        f"protein2text.{name}"
+        for name in ("base_config", "errors", "large_imports", "memory", "proteins", "termination")
+    ),
 }
 CONFIGURATION = ("protein2text.config", "protein2text.doctor")
 

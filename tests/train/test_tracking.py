@@ -31,12 +31,13 @@ def test_the_run_in_mlflow_ends_as_its_driver_and_goes_on_with_the_next(run_conf
             log.end()
         return log
 
-    for error, ended in ((KeyError("a bug"), "FAILED"), (KeyboardInterrupt(), "KILLED")):
+    ends = ((KeyError("a bug"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(signal.SIGTERM), "KILLED"))
+    for error, ended in ends:
         with pytest.raises(type(error)):
             drive(error)
         assert status(seen[-1][0]) == ended
     log = drive(None)
-    assert seen == [(log.run_id, "RUNNING")] * 3
+    assert seen == [(log.run_id, "RUNNING")] * 4
     assert status(log.run_id) == "FINISHED"
 
     path = folder / "mlflow.json"
@@ -64,3 +65,8 @@ def test_rays_signal_handler_is_gone_when_training_is() -> None:
     with pytest.raises(KeyboardInterrupt):
         fit()
     assert signal.getsignal(signal.SIGINT) is own
+
+
+def test_a_termination_of_training_is_none_by_ray() -> None:
+    with pytest.raises(SystemExit), run._interruptible():
+        raise SystemExit(signal.SIGTERM)

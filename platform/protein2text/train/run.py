@@ -22,6 +22,7 @@ from protein2text.data.leak_guard import check_training
 from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.resources import cluster_supply, has_dashboard, is_own_ray, ray_session, require
+from protein2text.termination import is_interruption, is_termination
 from protein2text.train.checkpoint_store import prepare, restore_events
 from protein2text.train.curve import draw_loss_curve
 from protein2text.train.events import (
@@ -139,7 +140,7 @@ def _told(task: StageTask, tell: Tell) -> Iterator[None]:
     except BaseException as error:
         why = f"{STOPPED}{type(error).__name__}: {error}".rstrip(": ")
         try:
-            tell(INTERRUPTED if isinstance(error, KeyboardInterrupt) else why, level="warning")
+            tell(INTERRUPTED if is_interruption(error) else why, level="warning")
         except OSError:
             logger.exception("%s: the event file took no line: %s", task.stage, why)
         _write_page(task.folder)
@@ -158,11 +159,13 @@ def _write_page(folder: Path) -> list[Path]:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C as Python tells it: Ray Train handles the signal itself, leaves its handler in place when it is done, and
-    ends in ``SystemExit``, as a crash would."""
+    ends in ``SystemExit``, as a crash would, and as SIGTERM does here."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
+        if is_termination(error):
+            raise
         raise KeyboardInterrupt from error
     finally:
         if handler and threading.current_thread() is threading.main_thread():  # no other may

@@ -14,6 +14,7 @@ from protein2text.config import RunConfig
 from protein2text.data.records import write_json
 from protein2text.errors import MissingFile
 from protein2text.models.checkpoints import MANIFEST
+from protein2text.termination import is_interruption
 from protein2text.train.lineage import public_config
 from protein2text.train.settings import Settings
 from protein2text.train.stage_config import Stage
@@ -35,7 +36,7 @@ def tracked(config: RunConfig, stage: Stage, folder: Path, settings: Settings) -
         yield run_log
     except BaseException as error:
         try:
-            run_log.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            run_log.end("KILLED" if is_interruption(error) else "FAILED")
         except Exception:
             logger.exception("MLflow at %s does not know that run %s has ended", run_log.tracking_uri, run_log.run_id)
         raise
