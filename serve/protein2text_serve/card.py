@@ -10,7 +10,7 @@ from protein2text.answerers import NEIGHBOURS, REGISTRY, index_folder, locate
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.encoders import reading_of
-from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_folder import PARTS, read_config
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
@@ -31,9 +31,7 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     folder, name, version, uri = locate(config.model, config.tracking_uri)
     if version is None:
         name = config.model_name or MODEL_NAME
-    weights = weights_sum(verify_manifest(folder))
-    path = folder / "config.json"
-    model = ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
+    weights, model = weights_sum(folder), read_config(folder, {})
     trained = reading_of(model).training_residues
     longest = min(config.max_residues, trained) if model.long_proteins == "refuse" else config.max_residues
     return ModelCard(
@@ -75,14 +73,27 @@ def open_model(config: ServiceConfig, card: ModelCard) -> Path:
     folder = Path(card.folder)
     if card.uri.startswith(REGISTRY) and not folder.is_dir():
         folder = locate(card.uri, config.tracking_uri).folder
-    found = weights_sum(verify_manifest(folder))
+    found = weights_sum(folder)
     if found != card.weights:
         problem = f"weights {found[:12]}, the service started with {card.weights[:12]}"
         raise CorruptCheckpoint(str(folder), "manifest.json", problem, "Start the service again.")
     return folder
 
 
-def weights_sum(manifest: dict[str, Any]) -> str:
-    """SHA-256 over names and checksums of a model's files, among them the list of its bases' checksums."""
-    sums = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
-    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+def weights_sum(folder: Path) -> str:
+    """SHA-256 over all that a model's answers come from: its tensors, its bases' files, and its configuration.
+
+    Where the bases lie and which run it came from do not count, so a training repeated in another place has the same.
+
+    Raises:
+        CorruptCheckpoint: the folder differs from its manifest.
+    """
+    files = verify_manifest(folder)["files"]
+    bases = json.loads((folder / "bases.json").read_text(encoding="utf-8"))
+    place = {"source", "revision"}
+    parts = {
+        "tensors": {name: files[name]["sha256"] for name in files if "/" not in name and name.endswith(".safetensors")},
+        "bases": {part: bases[part]["files"] for part in PARTS},
+        "config": read_config(folder, {}).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

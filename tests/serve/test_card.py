@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,46 @@ def test_a_folder_is_named_by_its_weights(copied: Path, model_folder: Path) -> N
     assert open_model(config_of(copied), card) == copied
 
 
+def change_a_weight(folder: Path) -> None:
+    path = folder / "bridge.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    write_manifest(folder)
+
+
+def change_a_base(folder: Path) -> None:
+    record = json.loads((folder / "bases.json").read_text())
+    record["encoder"]["files"]["config.json"] = "0" * 64
+    (folder / "bases.json").write_text(json.dumps(record))
+    write_manifest(folder)
+
+
+def change_the_layer(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "encoder": {**config["encoder"], "layer": -1}}))
+    write_manifest(folder)
+
+
+@pytest.mark.parametrize("change", [change_a_weight, change_a_base, change_the_layer])
+def test_what_changes_answers_changes_the_sum(copied: Path, model_folder: Path, change: Callable[[Path], None]) -> None:
+    change(copied)
+    assert resolve_model(config_of(copied)).weights != resolve_model(config_of(model_folder)).weights
+
+
+def test_a_model_made_again_elsewhere_has_the_same_sum(copied: Path, model_folder: Path, tmp_path: Path) -> None:
+    """Under another name, from bases at another place, as in another checkout."""
+    config, record = (json.loads((copied / name).read_text()) for name in ("config.json", "bases.json"))
+    for part in ("encoder", "decoder"):
+        moved = shutil.copytree(record[part]["resolved"], tmp_path / part)
+        config[part]["source"] = record[part]["source"] = record[part]["resolved"] = str(moved)
+    (copied / "config.json").write_text(json.dumps(config))
+    (copied / "bases.json").write_text(json.dumps(record))
+    (copied / "run.json").write_text('{"run": "another"}')
+    write_manifest(copied)
+    assert resolve_model(config_of(copied)).weights == resolve_model(config_of(model_folder)).weights
+
+
 @pytest.mark.parametrize("place", [0, -1])
 def test_one_changed_byte_is_refused_before_anything_is_served(copied: Path, place: int) -> None:
     path = copied / "bridge.safetensors"
@@ -45,8 +86,7 @@ def test_one_changed_byte_is_refused_before_anything_is_served(copied: Path, pla
 
 def test_a_replica_refuses_weights_that_changed_since_the_start(copied: Path) -> None:
     card = resolve_model(config_of(copied))
-    (copied / "run.json").write_text("{}")
-    write_manifest(copied)  # a consistent folder, but another one
+    change_a_weight(copied)  # a consistent folder, but another one
     with pytest.raises(CorruptCheckpoint, match=card.weights[:12]):
         open_model(config_of(copied), card)
 
@@ -72,7 +112,7 @@ def test_an_alias_is_pinned_to_the_version_it_meant_at_the_start(model_folder: P
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     newer = Path(shutil.copytree(model_folder, tmp_path / "newer"))
     (newer / "run.json").write_text("{}")
-    write_manifest(newer)
+    change_a_weight(newer)
     register(model_folder, name="tiny", alias="champion", tracking_uri=tracking_uri)
     config = config_of("models:/tiny@champion", tracking_uri=tracking_uri)
     card = resolve_model(config)
