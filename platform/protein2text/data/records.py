@@ -190,9 +190,14 @@ def record_shards(folder: str | Path) -> list[str]:
     """Absolute paths of a finished corpus's shards, in order.
 
     Raises:
+        MissingFile: no such corpus.
         CorruptCheckpoint: a shard that the card names is missing.
     """
-    card = load_card(folder)
+    return shards_of(folder, load_card(folder))
+
+
+def shards_of(folder: str | Path, card: dict[str, Any]) -> list[str]:
+    """`record_shards` of a corpus whose card was read already."""
     root = Path(folder).resolve()
     paths = [root / "records" / name for name in card["shards"]["records"]]
     for path in paths:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from protein2text.config import RunConfig
-from protein2text.data.records import load_card, record_shards
+from protein2text.data.records import load_card, shards_of
 from protein2text.errors import ConfigError
 from protein2text.train.checkpoint_store import CheckpointStore
 from protein2text.train.settings import refuse_changes, stage_settings
@@ -26,9 +26,11 @@ def refuse_early(config: RunConfig, stages: Sequence[Stage]) -> None:
             that of the model to begin with; or a checkpoint store of an unknown kind.
         ResumeMismatch: the run's name was used with other settings.
     """
+    counts = []
     for corpus in config.data.corpus:
-        record_shards(corpus)
-    counts = [load_card(corpus).get("counts", {}) for corpus in config.data.corpus]
+        card = load_card(corpus)
+        shards_of(corpus, card)
+        counts.append(card.get("counts", {}))
     for stage in stages:
         if counts and all(count.get(_TRAINED_ON[stage]) == 0 for count in counts):  # a card may not say
             problem = f"{stage} is trained on {_TRAINED_ON[stage]}, and no corpus has any; add one that does, or"
