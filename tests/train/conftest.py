@@ -5,7 +5,7 @@ import json
 import multiprocessing.forkserver
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -253,6 +253,22 @@ def train_without_ray(
 def train_on() -> Callable[..., StageTask]:
     """`train_without_ray`: a stage on a group of workers, ended early if wanted as ``worker_process.train`` says."""
     return train_without_ray
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """An alignment that nothing happened to, which disturbed ones of the same settings are held against."""
+
+    task: StageTask
+    answers: list[dict[int, list[str]]]
+    """Ids of the records of each step, by worker."""
+
+
+@pytest.fixture(scope="session")
+def undisturbed(small_world: Path, tmp_path_factory: pytest.TempPathFactory, two_workers: Workers) -> Undisturbed:
+    """The alignment of `run_values`, of twelve steps; its folder is not to be changed."""
+    task = train_without_ray(two_workers, RunConfig.parse(small_run(small_world, tmp_path_factory.mktemp("whole"))))
+    return Undisturbed(task, two_workers.answers)
 
 
 @pytest.fixture(scope="session")

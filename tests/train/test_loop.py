@@ -1,7 +1,8 @@
-"""A stage's loop on two workers, against one plain process, and going on after a stop, damage or other worker count."""
+"""A stage's loop on two workers, against one plain process, and going on after a stop and after damage."""
 
 import random
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train.events import read_events, read_steps
 from protein2text.train.stage_config import Stage
 from protein2text.train.task import StageTask
+from tests.train.conftest import small_run
 
 NUM_STEPS = 12  # floor(20 records x 3 epochs / 5)
 
@@ -101,42 +103,17 @@ def test_two_workers_follow_one_plain_process(
         torch.testing.assert_close(value, reference, rtol=1e-2, atol=1e-3, msg=name)
 
 
-def test_a_stopped_stage_goes_on_bit_for_bit(train_on: Any, two_workers: Any, run_values: dict[str, Any]) -> None:
-    """Stopped after step 9 of 12, with checkpoints every 4 steps: step 9 is done again, and nothing differs."""
-    whole = train_on(two_workers, renamed(run_values, "whole"))
-    stopped = train_on(two_workers, renamed(run_values, "stopped"), stop_after=9)
-    assert not (stopped.folder / "model").exists()
-    train_on(two_workers, renamed(run_values, "stopped"))
-    assert losses(stopped) == losses(whole)
-    assert_equal_states(final_state(stopped), final_state(whole))
-    done = [event["step"] for event in read_events(stopped.events) if "loss" in event]
-    assert done == [*range(1, 10), *range(9, NUM_STEPS + 1)]
-    assert [path.name for path in sorted(stopped.checkpoints.iterdir())] == ["step-00000008", "step-00000012"]
-
-
-def test_another_number_of_workers_goes_on_with_the_same_records(
-    train_on: Any, two_workers: Any, one_worker: Any, run_values: dict[str, Any]
-) -> None:
-    """Begun by two workers under ZeRO-2, ended by one under ZeRO-1: the same batches, losses within 1e-4 relative."""
-    whole = train_on(two_workers, renamed(run_values, "whole"))
-    train_on(two_workers, renamed(run_values, "fewer"), stop_after=4)
-    fewer = train_on(one_worker, renamed(run_values, "fewer", scaling={"num_workers": 1, "zero_stage": 1}))
-    assert losses(fewer) == pytest.approx(losses(whole), rel=1e-4)
-    sizes = [[(event["tokens"], event["step"]) for event in read_steps(task.events)] for task in (fewer, whole)]
-    assert sizes[0] == sizes[1]
-
-
 def test_instruction_trains_lora_and_goes_on_with_its_dropout(
-    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+    train_on: Any, two_workers: Any, undisturbed: Any, run_values: dict[str, Any]
 ) -> None:
-    def both_stages(name: str, stop_after: int | None) -> StageTask:
+    def second_stage(name: str, stop_after: int | None) -> StageTask:
         config = renamed(run_values, name)
-        train_on(two_workers, config)
+        shutil.copytree(undisturbed.task.folder, config.folder / "alignment")
         if stop_after:
             train_on(two_workers, config, "instruction", stop_after)
         return train_on(two_workers, config, "instruction")
 
-    whole, stopped = both_stages("whole", None), both_stages("stopped", 5)
+    whole, stopped = second_stage("whole", None), second_stage("stopped", 5)
     assert_equal_states(final_state(stopped), final_state(whole))
     assert any("lora_B" in name and value.any() for name, value in final_state(whole).items())
     before = ProteinToText.from_pretrained(whole.config.folder / "alignment" / "model").bridge_state()
@@ -148,7 +125,8 @@ def test_the_card_says_under_which_terms_the_corpus_was(
     train_on: Any, two_workers: Any, run_values: dict[str, Any]
 ) -> None:
     data = run_values["data"] | {"licences": {"qa_generator": "Llama3.1"}}
-    card = (train_on(two_workers, renamed(run_values, "terms", data=data)).folder / "model" / "README.md").read_text()
+    config = renamed(run_values, "terms", data=data, alignment=run_values["alignment"] | {"max_steps": 1})
+    card = (train_on(two_workers, config).folder / "model" / "README.md").read_text()
     assert "| corpus | 51 of 52 records | cc-by-4.0 |" in card
     assert "| corpus | 1 of 52 records | unknown |" in card
     assert "| qa generator | as stated by its user | llama3.1 |" in card
@@ -184,6 +162,14 @@ def write_as_another_version(path: Path, dice: random.Random) -> None:
     write_manifest(path.parent)
 
 
+@pytest.fixture(scope="module")
+def stopped(small_world: Path, tmp_path_factory: pytest.TempPathFactory, train_on: Any, two_workers: Any) -> StageTask:
+    """Stopped after step 9, with checkpoints after 4 and 8; not to be changed."""
+    config = RunConfig.parse(small_run(small_world, tmp_path_factory.mktemp("stopped")))
+    task: StageTask = train_on(two_workers, config, stop_after=9)
+    return task
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -192,16 +178,18 @@ def write_as_another_version(path: Path, dice: random.Random) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
-    train_on: Any, two_workers: Any, run_values: dict[str, Any], damage: Callable[[Path, random.Random], None]
-) -> None:
+    train_on: Any, two_workers: Any, stopped: StageTask, run_values: dict[str, Any],
+    damage: Callable[[Path, random.Random], None],
+) -> None:  # fmt: skip
     dice = random.Random(damage.__name__)
-    task = train_on(two_workers, renamed(run_values, "damaged"), stop_after=9)
-    expected = losses(task)
-    damage(dice.choice(sorted((task.checkpoints / "step-00000008").iterdir())), dice)
-    train_on(two_workers, renamed(run_values, "damaged"))
+    config = renamed(run_values, "damaged")
+    checkpoints = shutil.copytree(stopped.folder, config.folder / "alignment") / stopped.checkpoints.name
+    damage(dice.choice(sorted((checkpoints / "step-00000008").iterdir())), dice)
+    task = train_on(two_workers, config, stop_after=9)
     messages = " / ".join(event["message"] for event in read_events(task.events) if "message" in event)
     assert "checkpoint set aside" in messages
     assert "step-00000008" in messages
     assert messages.endswith("training from step-00000004, the newest good checkpoint")
-    assert losses(task)[:9] == expected
+    assert losses(task) == losses(stopped)
+    assert [event["step"] for event in read_events(task.events) if "loss" in event] == [*range(1, 10), *range(5, 10)]
     assert (task.checkpoints / "corrupt-step-00000008").is_dir()

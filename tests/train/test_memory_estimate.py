@@ -112,7 +112,10 @@ def test_weights_gradients_and_optimizer_are_what_an_engine_needs(two_workers: A
         assert 0.75 < expected / held < 1.25
 
 
-def test_the_published_recipe_fits_its_gpus_and_is_estimated_in_seconds() -> None:
+def test_the_published_recipe_fits_its_gpus_and_is_estimated_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline: its bases are known by their published sizes."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", None)
     config = load_run("protein2text-8b")
     began = time.process_time()
     alignment = estimate(config, "alignment")

@@ -58,15 +58,16 @@ def messages(task: StageTask) -> str:
     "zero_stage", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 2, 3]
 )
 def test_world_size_changed_from_two_to_one_and_back(
-    train_on: Any, two_workers: Any, one_worker: Any, run_values: dict[str, Any], zero_stage: int
+    train_on: Any, two_workers: Any, one_worker: Any, undisturbed: Any, run_values: dict[str, Any], zero_stage: int
 ) -> None:
-    """The same records form each step, and losses and weights follow the undisturbed run."""
+    """The same records form each step, and losses and weights follow the undisturbed run, which is under ZeRO-2.
+
+    From ZeRO-2 one worker goes on under ZeRO-1.
+    """
     on_two = {"num_workers": 2, "zero_stage": zero_stage}
     run_values["instruction"] |= {"state_cache_gib": 0}  # which ZeRO-3 refuses
-    whole = train_on(two_workers, renamed(run_values, "whole", scaling=on_two))
-    expected = trained(two_workers)
-
-    moved, on_one = renamed(run_values, "moved", scaling=on_two), on_two | {"num_workers": 1}
+    moved = renamed(run_values, "moved", scaling=on_two)
+    on_one = {"num_workers": 1, "zero_stage": 1 if zero_stage == 2 else zero_stage}
     train_on(two_workers, moved, stop_after=4)
     seen = trained(two_workers)
     train_on(one_worker, renamed(run_values, "moved", scaling=on_one), stop_after=8)
@@ -74,10 +75,13 @@ def test_world_size_changed_from_two_to_one_and_back(
     task = train_on(two_workers, moved)
     seen |= trained(two_workers)
 
-    assert seen == expected
+    whole = undisturbed.task
+    assert seen == trained(undisturbed)
     assert len(steps_done(task)) == task.num_steps, "no step is done twice"
     losses, calm = ([event["loss"] for event in read_steps(each.events)] for each in (task, whole))
     assert losses == pytest.approx(calm, rel=LOSS_TOLERANCE)
+    sizes, calm_sizes = ([event["tokens"] for event in read_steps(each.events)] for each in (task, whole))
+    assert sizes == calm_sizes
     weights, calm_weights = final_weights(task), final_weights(whole)
     assert weights.keys() == calm_weights.keys()
     for name, weight in weights.items():
@@ -109,40 +113,44 @@ def test_mid_epoch_resume_has_disjoint_and_complete_consumed_and_remaining_recor
 
 
 def test_stop_and_go_has_equal_rate_step_optimizer_records_and_next_loss(
-    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+    train_on: Any, two_workers: Any, undisturbed: Any, run_values: dict[str, Any]
 ) -> None:
-    whole = train_on(two_workers, renamed(run_values, "whole"))
-    expected = trained(two_workers)
-    config = renamed(run_values, "stopped")
-    train_on(two_workers, config, stop_after=8)
+    """Stopped after step 9 of 12, with checkpoints every 4 steps: step 9 is done again, and nothing differs."""
+    whole, config = undisturbed.task, renamed(run_values, "stopped")
+    assert not (train_on(two_workers, config, stop_after=9).folder / "model").exists()
     stopped = train_on(two_workers, config)
 
-    for part in ("weights", "exp_avg", "exp_avg_sq"):
-        hashes = [sha256_of(task.checkpoints / "step-00000008" / f"{part}.safetensors") for task in (stopped, whole)]
-        assert hashes[0] == hashes[1]
-    for key in ("step", "plan_position"):
-        values = [
-            json.loads((task.checkpoints / "step-00000008" / "trainer.json").read_text())[key]
-            for task in (stopped, whole)
-        ]
-        assert values[0] == values[1]
-    assert trained(two_workers) == {step: ids for step, ids in expected.items() if step >= 8}
+    assert [event["step"] for event in steps_done(stopped)] == [*range(1, 10), *range(9, 13)]
+    kept = ["step-00000008", "step-00000012"]
+    assert [path.name for path in sorted(stopped.checkpoints.iterdir())] == kept
+    for name in kept:
+        for part in ("weights", "exp_avg", "exp_avg_sq"):
+            hashes = [sha256_of(task.checkpoints / name / f"{part}.safetensors") for task in (stopped, whole)]
+            assert hashes[0] == hashes[1]
+        for key in ("step", "plan_position"):
+            values = [
+                json.loads((task.checkpoints / name / "trainer.json").read_text())[key] for task in (stopped, whole)
+            ]
+            assert values[0] == values[1]
+    models = [sha256_of(task.folder / "model" / "bridge.safetensors") for task in (stopped, whole)]
+    assert models[0] == models[1]
+    assert trained(two_workers) == {step: ids for step, ids in trained(undisturbed).items() if step >= 8}
     for name in ("step", "learning_rate", "loss", "grad_norm"):
-        after, calm = ([event[name] for event in read_steps(task.events)][8:] for task in (stopped, whole))
+        after, calm = ([event[name] for event in read_steps(task.events)] for task in (stopped, whole))
         assert after == calm
 
 
 def test_a_drained_node_is_left_after_the_step_with_a_checkpoint(
-    train_on: Any, two_workers: Any, run_values: dict[str, Any]
+    train_on: Any, two_workers: Any, undisturbed: Any, run_values: dict[str, Any]
 ) -> None:
-    whole = train_on(two_workers, renamed(run_values, "whole"))
     config = renamed(run_values, "drained")
     train_on(two_workers, config, drained_after=6)
     task = train_on(two_workers, config)
     assert [event["step"] for event in steps_done(task)] == list(range(1, 13)), "nothing is done twice"
     assert "a node is drained: checkpoint after step 6, and away" in messages(task)
     assert messages(task).count("training from step-00000006, the newest good checkpoint") == 1
-    assert [event["loss"] for event in steps_done(task)] == [event["loss"] for event in steps_done(whole)]
+    losses, calm = ([event["loss"] for event in steps_done(each)] for each in (task, undisturbed.task))
+    assert losses == calm
 
 
 def test_a_kill_while_a_checkpoint_is_written_costs_an_interval_at_most(
