@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from protein2text.cli_common import Json, at_work, print_json, stdout
 from protein2text.cli_index import index_app
+from protein2text.outputs import naming_a_full_disk
 
 if TYPE_CHECKING:
     from protein2text.neighbours.calibration import Calibration
@@ -45,7 +46,7 @@ def index_calibration(
         from protein2text.neighbours.reliability import checked_format, held_out, write_plot
 
         checked_format(plot)
-        with at_work("calibration", on_ray=False) as (row, _):
+        with at_work("calibration", on_ray=False) as (row, _), naming_a_full_disk(plot):
             drawn = calibration.drawn
             measured = held_out(opened, max_entries=drawn.max_entries, seed=drawn.seed)
             write_plot(measured, plot)

@@ -1,6 +1,7 @@
 """What the commands share: exit codes, options, and how results and progress are shown."""
 
 import json
+import resource
 import signal
 import traceback
 from collections.abc import Iterator
@@ -78,6 +79,9 @@ def _known(error: BaseException) -> ProteinToTextError | None:
             return ConfigError(str(inner.filename), "path", f"{inner.strerror or inner}. {remedy}")
     if RAY_TIMED_OUT in str(error):
         remedy = "Let other work end, then give the same command; finished stages are kept."
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if limit != resource.RLIM_INFINITY:
+            remedy = f"Its shared memory is one large file: raise `ulimit -f`, now {limit} bytes. {remedy}"
         return ResourcesUnavailable("a Ray that starts within 30 s", "too little free processor time or memory", remedy)
     return None
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_funnel, print_json, print_result
+from protein2text.outputs import naming_a_full_disk
 
 data_app = typer.Typer(no_args_is_help=True, help="Make corpora and splits.", rich_markup_mode="rich")
 
@@ -25,7 +26,8 @@ def data_sample(
     """
     from protein2text.data.sample import write_sample
 
-    write_sample(output, seed=seed)
+    with naming_a_full_disk(output):
+        write_sample(output, seed=seed)
     typer.echo(str(output))
 
 

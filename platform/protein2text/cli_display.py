@@ -13,6 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ class Display:
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", table_column=Column()),  # it alone is folded where all is too wide
             console=console,
         )
         self._tasks = {name: self._add(name) for name in stages}

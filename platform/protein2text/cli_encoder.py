@@ -65,6 +65,5 @@ def encoder_export(
     from protein2text.models.encoder_weights import write_fair_esm
     from protein2text.models.sources import resolve_source
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_fair_esm(resolve_source(source, revision), output)
     print_result({"output": str(output), "bytes": output.stat().st_size}, as_json)

@@ -17,6 +17,7 @@ from protein2text.cli_common import (
     stdout,
     usable_device,
 )
+from protein2text.outputs import naming_a_full_disk
 
 if TYPE_CHECKING:
     from protein2text.models.long_proteins import Reading
@@ -158,7 +159,7 @@ def rehearse(
     from protein2text.rehearsal import Rehearsal
 
     steps = []
-    with at_work("rehearsal") as (display, _):
+    with at_work("rehearsal") as (display, _), naming_a_full_disk(output):
         for measured in Rehearsal(output, preset, scale=scale, device=usable_device(device)).run():
             steps.append(measured)
             display.note = f"{measured.step}: {measured.seconds:.1f} s"

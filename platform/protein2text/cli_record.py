@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_result
+from protein2text.outputs import naming_a_full_disk
 
 
 def record(
@@ -49,7 +50,7 @@ def record(
     interpreter = find_python(clone, python)
     versions = versions_of(interpreter)
     typer.echo("clone's environment: " + ", ".join(f"{name} {version}" for name, version in versions.items()), err=True)
-    with at_work("record", on_ray=False) as (row, on_event):
+    with at_work("record", on_ray=False) as (row, on_event), naming_a_full_disk(output):
         result = run(
             clone, checkpoints, records, output, python=interpreter, versions=versions, device=device,
             max_new_tokens=max_new_tokens, copy=copy, on_event=on_event,

@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from protein2text.base_config import Config
+from protein2text.base_config import Config, Folder
 from protein2text.data.data_config import DataConfig
-from protein2text.errors import ConfigError, MissingFile
+from protein2text.errors import ConfigError, MissingFile, shortened
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.models.model_config import ModelConfig
 from protein2text.train.stage_config import (
@@ -36,8 +36,8 @@ class TrackingConfig(Config):
     def _is_a_database_or_server(self) -> "TrackingConfig":
         if not self.uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:", "databricks")):
             raise ValueError(
-                f"uri={self.uri!r} is neither a database nor a server; MLflow's file stores keep no model registry. "
-                f"Write sqlite:///FILE, a database URL or https://SERVER"
+                f"uri={shortened(repr(self.uri))} is neither a database nor a server; MLflow's file stores keep no "
+                f"model registry. Write sqlite:///FILE, a database URL or https://SERVER"
             )
         return self
 
@@ -48,7 +48,7 @@ class RunConfig(Config):
     version: int = Field(default=RUN_VERSION, ge=RUN_VERSION, le=RUN_VERSION)
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run and of its folder; the same name again resumes it."""
-    output: str = "runs"
+    output: Folder = "runs"
     """Folder that holds run folders."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     model: ModelConfig
@@ -142,7 +142,8 @@ class _OnceEach(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for number, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
             if key in keys[:number]:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", mark.start_mark)
+                problem = f"key {shortened(repr(key))} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, mark.start_mark)
         return dict(super().construct_mapping(node, deep))
 
 
@@ -152,7 +153,9 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(str(path), "extends", f"the chain comes back to itself: {' -> '.join(map(str, seen))}")
     values = read_mapping(path, "a run is a mapping such as `extends: tiny`")
     base = values.pop("extends", None)
-    return values if base is None else _merged(_read(_find(str(base), path.parent), (*seen, path)), values)
+    if not isinstance(base, (str, type(None))):
+        raise ConfigError(str(path), "extends", f"{shortened(repr(base))} is no name of a preset and no path of a file")
+    return values if base is None else _merged(_read(_find(base, path.parent), (*seen, path)), values)
 
 
 def read_mapping(path: Path, expected: str) -> dict[str, Any]:
@@ -166,7 +169,7 @@ def read_mapping(path: Path, expected: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(str(path), f"line {line}", f"not readable as YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), "file", f"not readable as YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), "file", f"holds {type(values).__name__}; {expected}")
@@ -193,7 +196,8 @@ def _names_folder(value: Any) -> bool:
 def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     """The same mapping with absolute paths; values of a wrong type are left for validation to name."""
     values = {key: value.model_dump() if isinstance(value, Config) else value for key, value in values.items()}
-    values["output"] = _absolute(values.get("output", "runs"))
+    output = values.get("output", "runs")
+    values["output"] = _absolute(output) if _names_folder(output) else output
     data = values.get("data")
     if isinstance(data, dict):
         lists = {key: data[key] for key in ("corpus", "test_sets") if isinstance(data.get(key), list)}

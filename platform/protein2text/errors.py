@@ -16,7 +16,7 @@ ProteinToTextError
 │   └── OtherRun             whole, but written by a run with other settings
 ├── ResumeMismatch           a run name used again with another configuration
 ├── ResourcesUnavailable     a job larger than the cluster
-├── DiskFull                 a folder whose disk has no space left
+├── DiskFull                 an output that a full disk, a quota or a limit of file sizes cuts short
 ├── DeviceOutOfMemory        training that does not fit on a worker's device
 ├── LeakError                test proteins or texts among the training records
 ├── ServiceError             a service that does not answer as it should
@@ -39,6 +39,17 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = getattr(error, "cause", None) or error.__cause__
 
 
+MAX_SHOWN = 400
+"""Letters of a value of the user's that an error repeats."""
+
+
+def shortened(text: str) -> str:
+    """A text as an error shows it: a long one by its beginning and end, and how long it is."""
+    if len(text) <= MAX_SHOWN:
+        return text
+    return f"{text[: MAX_SHOWN * 3 // 4]} … {text[-MAX_SHOWN // 4 :]} ({len(text):,} letters)"
+
+
 class ProteinToTextError(Exception):
     """Root of the errors that this product raises on purpose."""
 
@@ -51,7 +62,7 @@ class ConfigError(ProteinToTextError):
         self.path, self.key, self.message = path, key, message
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.key}: {self.message}"
+        return f"{shortened(self.path)}: {self.key}: {self.message}"
 
 
 class RecordError(ProteinToTextError):
@@ -153,7 +164,7 @@ class MissingFile(ProteinToTextError):
         self.path, self.purpose, self.remedy = path, purpose, remedy
 
     def __str__(self) -> str:
-        return f"{self.path} does not exist; it was to be read as {self.purpose}. {self.remedy}"
+        return f"{shortened(self.path)} does not exist; it was to be read as {self.purpose}. {self.remedy}"
 
 
 class MissingWeights(ProteinToTextError):
@@ -226,17 +237,16 @@ class ResourcesUnavailable(ProteinToTextError):
 
 
 class DiskFull(ProteinToTextError):
-    """A folder that could not be written to its end."""
+    """An output that could not be written to its end: its disk, a quota or a limit of file sizes takes no more."""
 
-    def __init__(self, folder: str, free_bytes: int, problem: str) -> None:
-        super().__init__(folder, free_bytes, problem)
-        self.folder, self.free_bytes, self.problem = folder, free_bytes, problem
+    def __init__(self, output: str, problem: str, said: str, remedy: str) -> None:
+        super().__init__(output, problem, said, remedy)
+        self.output, self.problem, self.said, self.remedy = output, problem, said, remedy
 
     def __str__(self) -> str:
-        free = f"{self.free_bytes / 2**20:.1f} MiB are free"
         return (
-            f"{self.folder}: its disk is full ({free}; {self.problem}). Free some, and give the same command again: it "
-            f"removes what is half-written."
+            f"{self.output}: {self.problem} ({self.said}). {self.remedy}, and give the same command again: it removes "
+            f"what is half-written."
         )
 
 

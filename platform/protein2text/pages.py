@@ -9,6 +9,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from protein2text.outputs import naming_a_full_disk
+
 _HERE = Path(__file__).parent
 
 
@@ -21,11 +23,19 @@ def render(template: Path, **values: Any) -> str:
 
 
 def write_page(text: str, path: Path) -> None:
-    """Write a page; letters that no UTF-8 file can hold become question marks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a page; letters that no UTF-8 file can hold become question marks.
+
+    Raises:
+        DiskFull: it does not fit; what stood there before still does.
+    """
     part = path.with_name(path.name + ".tmp")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)
+    with naming_a_full_disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8", errors="replace")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def figure_svg(figure: Figure) -> Markup:

@@ -22,6 +22,7 @@ from protein2text.models.chat import encode_example, question_messages
 from protein2text.models.conversion import convert
 from protein2text.models.model_config import DecoderConfig, EncoderConfig, ModelConfig
 from protein2text.models.protein_to_text import ProteinToText, Stage
+from protein2text.outputs import refuse_url
 from protein2text.rehearsal_weights import scaled_parts, shapes_of, write_checkpoint, write_decoder, write_encoder
 
 RECORD = "rehearsal.json"
@@ -58,6 +59,7 @@ class Rehearsal:
     """
 
     def __init__(self, folder: Path, preset: str, *, scale: float = 1.0, device: str = "cpu") -> None:
+        refuse_url(folder)
         self.folder, self.preset, self.scale, self.device = folder, preset, scale, torch.device(device)
         self.shapes = shapes_of(preset, scale)
         self.base, self.encoder = folder / "llama", folder / "esm2"

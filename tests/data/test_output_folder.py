@@ -11,8 +11,10 @@ import pytest
 from ray.data.exceptions import UserCodeException
 from ray.exceptions import RayTaskError
 
-from protein2text.data.output_folder import hold, naming_a_full_disk, refuse_strangers, remove_half
+from protein2text.data.output_folder import hold, refuse_strangers, remove_half
 from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable
+from protein2text.outputs import naming_a_full_disk
+from tests.conftest import no_file_above
 
 
 def test_only_a_commands_own_things_may_lie_there(tmp_path: Path) -> None:
@@ -46,11 +48,21 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     subprocess.run(other, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, number: int) -> None:
-    said = rf"its disk is full \(\d.*MiB are free; .*{os.strerror(number)}\)\. Free some"
-    with pytest.raises(DiskFull, match=said), naming_a_full_disk(tmp_path):
-        raise OSError(number, os.strerror(number))
+@pytest.mark.parametrize(
+    ("number", "problem", "remedy"),
+    [
+        (errno.ENOSPC, r"its disk is full \(\d.*MiB are free; ", "Free some"),
+        (errno.EDQUOT, r"your quota on its disk is used up \(", "Free some of it, or have it raised"),
+        (errno.EFBIG, r"a file reached the limit of file sizes that `ulimit -f` sets, 99 bytes \(", "Raise it"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_from_other_failures(
+    tmp_path: Path, number: int, problem: str, remedy: str
+) -> None:
+    said = rf"{tmp_path}: {problem}.*{os.strerror(number)}\)\. {remedy}, and give the same command again"
+    for error in (OSError(number, os.strerror(number)), RuntimeError(f"from Rust: {os.strerror(number)} ")):
+        with no_file_above(99), pytest.raises(DiskFull, match=said), naming_a_full_disk(tmp_path):
+            raise error
     for error in (PermissionError(errno.EACCES, "no right"), ResourcesUnavailable("AVX2", "none", "Buy one.")):
         with pytest.raises(type(error)), naming_a_full_disk(tmp_path):
             raise error

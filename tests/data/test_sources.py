@@ -1,12 +1,17 @@
 """`data.sources`: stores beside the local disk, names, and what a missing library or a missing file says."""
 
+import bz2
 import gzip
 import hashlib
+import io
 import logging
+import lzma
 import os
 import sys
+import tarfile
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -123,3 +128,41 @@ def test_names_are_as_short_as_they_can_be_and_differ() -> None:
     files = ["/a/x/t.tsv", "/b/x/t.tsv", "s3://c/y/t.tsv", "/d/u.tsv"]
     assert short_names(files) == ["a/x/t.tsv", "b/x/t.tsv", "y/t.tsv", "u.tsv"]
     assert short_names(["/a/t.tsv", "/a/u.tsv"]) == ["t.tsv", "u.tsv"]
+
+
+def zipped(text: bytes) -> bytes:
+    """A zip archive of one file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("proteins.fasta", text)
+    return file.getvalue()
+
+
+def tarred(text: bytes) -> bytes:
+    """A tar archive of one file."""
+    file, member = io.BytesIO(), tarfile.TarInfo("proteins.fasta")
+    member.size = len(text)
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(text))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pack", "told"),
+    [
+        (bz2.compress, r"packed with bzip2, and only gzip is unpacked here; unpack it \(`bunzip2 FILE`\)"),
+        (lzma.compress, "packed with xz"),
+        (lambda text: b"\x28\xb5\x2f\xfd" + text, "packed with zstd"),
+        (zipped, r"a zip archive, .*`unzip FILE`"),
+        (tarred, r"a tar archive, .*`tar -xf FILE`"),
+        (lambda text: gzip.compress(tarred(text)), "a tar archive"),
+    ],
+    ids=["bz2", "xz", "zstd", "zip", "tar", "tar.gz"],
+)
+def test_what_is_packed_otherwise_is_named_by_its_bytes(
+    tmp_path: Path, pack: Callable[[bytes], bytes], told: str
+) -> None:
+    path = tmp_path / "proteins.fasta.gz"
+    path.write_bytes(pack(FASTA))
+    with pytest.raises(ConfigError, match=rf"proteins\.fasta\.gz: source: is {told}"):
+        detect(str(path))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from protein2text.answerers import Reply
+from protein2text.errors import DiskFull
 from protein2text.evaluate.controls import Request, Swapper, build_requests
 from protein2text.evaluate.evaluation_config import EvaluationConfig
 from protein2text.evaluate.exposure import Exposure
@@ -12,6 +13,8 @@ from protein2text.evaluate.items import Corpus
 from protein2text.evaluate.judgment import Judgment, collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.scores import LABELS
+from protein2text.pages import write_page
+from tests.conftest import no_file_above
 from tests.evaluate.conftest import World
 
 CONFIG = EvaluationConfig(resamples=1000, delta=0.2)
@@ -63,6 +66,15 @@ def write(world: World, folder: Path, answer: str = "It binds ATP.") -> tuple[di
     replies = [Reply(str(place), f"{answer} [P12345]", {"place": place}) for place in range(len(requests))]
     write_answers(judgment, corpus, requests, replies, report, folder / "answers.jsonl")
     return report, html, path
+
+
+def test_a_page_that_does_not_fit_is_named(world: World, tmp_path: Path) -> None:
+    html = write(world, tmp_path)[1]
+    before = html.read_bytes()
+    with no_file_above(len(before) - 1), pytest.raises(DiskFull, match=rf"{html}: a file reached the limit"):
+        write_page(html.read_text(), html)
+    assert html.read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_the_page_opens_with_the_verdict_and_the_claim_of_its_split(world: World, tmp_path: Path) -> None:

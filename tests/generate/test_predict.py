@@ -83,7 +83,10 @@ def test_compatibility_mode_writes_what_the_reference_wrote(golden: Path, tmp_pa
 def test_a_full_disk_is_named_and_the_answers_are_kept(model_folder: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.json", records(9))
     few = GREEDY.model_copy(update={"batch_tokens": 1})
-    with no_file_above(3000), pytest.raises(DiskFull, match=f"{tmp_path}: its disk is full .*the same command again"):
+    with (
+        no_file_above(3000),
+        pytest.raises(DiskFull, match=f"{tmp_path}: a file reached the limit .*same command"),
+    ):
         predict(source, model_folder, tmp_path / "out.jsonl", few)
     assert 0 < predict(source, model_folder, tmp_path / "out.jsonl", few).already_answered < 9
 

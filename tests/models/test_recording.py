@@ -235,6 +235,13 @@ def test_what_is_missing_is_named_before_anything_is_written(oracle: Recording, 
     assert not output.exists()
 
 
+def test_an_output_is_no_url(oracle: Recording, clone: Path, workdir: Path) -> None:
+    result = run(oracle, clone, Path("s3://bucket/out"))
+    assert result.exit_code == 2
+    assert "s3:/bucket/out: output: is a URL" in error_line(result)
+    assert not (workdir / "s3:").exists()
+
+
 def test_an_output_that_is_something_else_is_left_alone(oracle: Recording, clone: Path, tmp_path: Path) -> None:
     shutil.copytree(oracle.folder, tmp_path / "mine")
     before = sorted(tmp_path.joinpath("mine").rglob("*"))

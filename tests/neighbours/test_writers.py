@@ -61,7 +61,10 @@ def test_a_full_disk_is_named_and_leaves_no_index(tmp_path: Path, num_bytes: int
     more: list[Row] = [(f"Q{n}", 1, f"Does {n}") for n in range(90)]
     source, output = table(tmp_path / "one.tsv", rows), tmp_path / "index"
     other = table(tmp_path / "two.tsv", more)
-    with largest_file(num_bytes), pytest.raises(DiskFull, match=rf"{output}: its disk is full .*same command again"):
+    with (
+        largest_file(num_bytes),
+        pytest.raises(DiskFull, match=rf"{output}: a file reached the limit .*same command"),
+    ):
         build([str(source)], str(output), calibration_entries=0)
     with pytest.raises(MissingFile, match="to its end"):
         NeighbourIndex.open(output)

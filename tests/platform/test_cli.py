@@ -7,10 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray._private.node
+import typer.main
 from typer.testing import CliRunner
 
 from protein2text import __version__
@@ -20,6 +23,7 @@ from protein2text.config import load_run, presets
 from protein2text.doctor import examine
 from protein2text.errors import MissingFile
 from protein2text.termination import leave_on_termination
+from tests.conftest import no_file_above
 
 COMMANDS = (
     ("demo",),
@@ -150,6 +154,50 @@ def test_an_unknown_key_names_file_section_and_nearest_key(workdir: Path) -> Non
     assert all(part in line for part in ("mine.yaml", "alignment", "'epoch'", "did you mean 'epochs'"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"extends: [{'[a],' * 2000}]\n",
+        f"extends: {'[' * 2000}{']' * 2000}\n",
+        f"extends: {'folder/' * 2000}\n",
+        f"extends: tiny\nname: {'a b' * 2000}\n",
+        f"extends: tiny\n? {'a' * 9000}\n: 3\n",
+        f"extends: tiny\nname: mine\nscaling: {{num_workers: [{'1,' * 2000}]}}\n",
+    ],
+    ids=["list", "nested", "path", "value", "key", "checked"],
+)
+def test_a_long_value_is_shortened_in_the_error(workdir: Path, text: str) -> None:
+    (workdir / "mine.yaml").write_text(text)
+    result = runner.invoke(app, ["train", "mine.yaml"])
+    assert result.exit_code == 2
+    assert len(error_line(result.stderr)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("alignment: {lr: 1e-3}", "did you mean 'learning_rate'?"),
+        ("instruction: {batch_size: 8}", "did you mean 'global_batch'?"),
+        ("epochs: 3", "did you mean 'alignment.epochs' or 'instruction.epochs'?"),
+        ("lr: 1e-3", "did you mean 'alignment.learning_rate' or 'instruction.learning_rate'?"),
+        ("model: {decoder: {lora: {r: 8}}}", "did you mean 'rank'?"),
+    ],
+)
+def test_a_key_by_its_usual_name_or_outside_its_section_is_told_ours(workdir: Path, text: str, meant: str) -> None:
+    (workdir / "mine.yaml").write_text(f"extends: tiny\nname: mine\n{text}\n")
+    assert meant in error_line(runner.invoke(app, ["train", "mine.yaml"]).stderr)
+
+
+def test_a_corpus_is_no_checkpoint(workdir: Path) -> None:
+    (workdir / "corpus").mkdir()
+    (workdir / "corpus" / "card.json").write_text("{}")
+    result = runner.invoke(app, ["checkpoint", "verify", "corpus"])
+    assert result.exit_code == 2
+    line = error_line(result.stderr)
+    assert "corpus: DIR: holds card.json, so it is data" in line
+    assert "Name a checkpoint" in line
+
+
 def test_no_service_is_one_line_and_exit_1() -> None:
     result = runner.invoke(app, ["ask", "MKV", "--url", CLOSED_PORT])
     assert result.exit_code == 1
@@ -182,6 +230,10 @@ def test_a_ray_that_does_not_come_up_is_one_line_and_exit_1(monkeypatch: pytest.
     result = runner.invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "Let other work end" in error_line(result.stderr)
+    assert "ulimit" not in result.stderr
+    with no_file_above(10**6):
+        told = runner.invoke(app, ["doctor"])
+    assert "raise `ulimit -f`, now 1000000 bytes" in error_line(told.stderr)
 
 
 def test_an_error_wrapped_twice_by_ray_is_one_line(local_ray: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,3 +312,69 @@ def test_listed_encoders_are_those_that_the_presets_name() -> None:
         source = load_run(preset).model.encoder.source
         assert source.removeprefix("facebook/") in listed
     assert (listed["esm2_t33_650M_UR50D"]["width"], listed["esm2_t33_650M_UR50D"]["licence"]) == (1280, "mit")
+
+
+WRITING = {
+    ("data", "sample"): ["{}"],
+    ("data", "ingest"): ["two.fasta", "--output", "{}"],
+    ("data", "split"): ["corpus", "--output", "{}"],
+    ("data", "literature"): ["--proteins", "two.fasta", "--articles", "articles", "--output", "{}"],
+    ("data", "qa"): ["literature", "--output", "{}"],
+    ("data", "report"): ["corpus", "--output", "{}.html"],
+    ("data", "export"): ["corpus", "--output", "{}.json"],
+    ("demo",): ["--output", "{}"],
+    ("demo-real",): ["data", "--output", "{}"],
+    ("embed",): ["two.fasta", "--model", "tiny", "--output", "{}"],
+    ("evaluate",): ["tiny", "--output", "{}"],
+    ("predict",): ["--input", "questions.json", "--model", "model", "--output", "{}.jsonl"],
+    ("convert",): ["published", "--base", "llama", "--encoder", "esm2", "--output", "{}"],
+    ("export",): ["model", "--output", "{}"],
+    ("rehearse",): ["--preset", "tiny", "--output", "{}"],
+    ("encoder", "export"): ["preset:tiny/esm2", "{}.pt"],
+    ("index", "build"): ["two.fasta", "--output", "{}"],
+}
+"""Every command that writes where it is told, and what must stand before the place for that to be looked at."""
+OTHER_OUTPUTS = {
+    ("doctor",): "measures the disk of a folder",
+    ("record",): "looks for a clone first: tests/models/test_recording.py",
+    ("index", "calibration"): "makes no folder: tests/neighbours/test_cli_calibration.py",
+}
+
+
+@pytest.fixture
+def two_proteins(workdir: Path) -> Path:
+    (workdir / "two.fasta").write_text(">P1 one\nMKV\n>P2 two\nMKL\n")
+    for name in ("uniprot/human_function.tsv", "qa/microbiome_benchmark.json"):
+        (workdir / "data" / name).parent.mkdir(parents=True)
+        (workdir / "data" / name).touch()
+    return workdir
+
+
+def test_each_output_is_known_here() -> None:
+    def leaves(command: Any, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from leaves(inner, (*names, name))
+        if {"output", "plot"} & {parameter.name for parameter in command.params}:
+            yield names
+
+    assert set(leaves(typer.main.get_command(app), ())) == {*WRITING, *OTHER_OUTPUTS}
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_an_output_named_by_a_url_is_refused_before_anything_is_done(
+    two_proteins: Path, command: tuple[str, ...]
+) -> None:
+    arguments = [argument.format("s3://bucket/out") for argument in WRITING[command]]
+    result = runner.invoke(app, [*command, *arguments])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    told = result.stderr.strip().splitlines()[-1]
+    assert re.search("is a URL|is no folder; name one on a local or shared disk", told)
+    assert sorted(path.name for path in two_proteins.iterdir()) == ["data", "two.fasta"]
+
+
+def test_a_runs_output_is_no_url(workdir: Path) -> None:
+    (workdir / "mine.yaml").write_text("extends: tiny\nname: mine\noutput: s3://bucket/runs\n")
+    result = runner.invoke(app, ["train", "mine.yaml"])
+    assert result.exit_code == 2
+    assert "mine.yaml: output: 's3://bucket/runs' is no folder; name one on a local" in error_line(result.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from protein2text.cli_display import Display, OnEvent, StageDisplay
 from protein2text.demo import STEPS, Answered, DemoOutcome, _Chain
@@ -114,6 +115,17 @@ def test_on_a_terminal_all_stages_stand_in_one_display() -> None:
         on_event({"rows": 70})
         row.note = "70 records"
     assert all(word in stream.getvalue() for word in ("ingest", "alignment", "70 records"))
+
+
+def test_on_80_columns_a_row_keeps_its_count_its_time_and_every_word() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    with Display(console, ("ingest",)) as display, display.stage("ingest") as (row, on_event):
+        on_event({"step": 2_345, "num_steps": 2_345, "rows": 570_000})
+        row.note = "569999 records, 123456 quarantined and all of this note to its very end"
+    last = [Text.from_ansi(line).plain for line in stream.getvalue().splitlines()][-3:]
+    assert "2345/2345 0:00:0" in " ".join(last)
+    assert " ".join(" ".join(last).split()).endswith("123456 quarantined and all of this note to its very end")
 
 
 def test_the_sample_plan_declares_by_member_and_stays_in_its_run_folder(workdir: Path) -> None:

@@ -34,7 +34,7 @@ FOUNDATION = {
     "protein2text",
     *(
         f"protein2text.{name}"
-        for name in ("base_config", "errors", "large_imports", "memory", "proteins", "termination")
+        for name in ("base_config", "errors", "large_imports", "memory", "outputs", "proteins", "termination")
     ),
 }
 CONFIGURATION = ("protein2text.config", "protein2text.doctor")

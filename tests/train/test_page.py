@@ -21,6 +21,7 @@ from protein2text.train.lineage import public_config, submission_id
 from protein2text.train.page import write_run_page
 from protein2text.train.run import _interruptible, _told
 from protein2text.train.task import StageTask
+from tests.conftest import no_file_above
 
 HOSTILE = "<script>alert(1)</script><img src='http://evil/x'>$\\frac$\x00\x1b[31m\"><b>"
 VOID = {"meta", "br", "img", "link", "hr"}
@@ -165,6 +166,23 @@ def test_a_page_that_cannot_be_written_hides_no_error(tmp_path: Path, caplog: py
     with pytest.raises(ValueError, match="the cause"), _told(task, teller(EventWriter(tmp_path / "events.jsonl"), "a")):
         raise ValueError("the cause")
     assert "no page could be written" in caplog.text
+
+
+def test_a_page_that_does_not_fit_is_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "run" / "alignment"
+    EventWriter(folder / "events.jsonl").write(step_event(1) | {"stage": "alignment"})
+    task = cast(StageTask, SimpleNamespace(stage="alignment", folder=folder))
+    with no_file_above(1000), pytest.raises(ValueError, match="the cause"), _told(task, lambda *_, **__: None):
+        raise ValueError("the cause")
+    (record,) = caplog.records
+    assert "report.html: a file reached the limit" in record.getMessage()
+    assert record.exc_info is None
+    assert [path.name for path in folder.iterdir()] == ["events.jsonl"]
+    with no_file_above(1000):
+        result = CliRunner().invoke(app, ["report", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"protein2text: {folder / 'report.html'}: a file reached the limit of file sizes")
 
 
 def test_a_hostile_name_stays_text_everywhere(tmp_path: Path) -> None:

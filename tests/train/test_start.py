@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from protein2text.cli import app
 from protein2text.config import RunConfig
-from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
+from protein2text.errors import ConfigError, CorruptCheckpoint, DiskFull, MissingFile, ResumeMismatch
 from protein2text.models.checkpoints import MANIFEST, sha256_of, write_manifest
 from protein2text.train.before_start import refuse_early
+from protein2text.train.run import train_stage
 from protein2text.train.start import keep_start, resolve_start
 from protein2text.train.task import StageTask
+from tests.conftest import no_file_above
 
 
 def beginning_with(run_values: dict[str, Any], start: str, **changes: Any) -> RunConfig:
@@ -151,3 +153,9 @@ def test_what_is_not_there_is_named(run_values: dict[str, Any], tmp_path: Path) 
 def test_alignment_has_no_start_to_choose(run_values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="alignment: unknown key 'start'"):
         RunConfig.parse(run_values | {"alignment": run_values["alignment"] | {"start": "models:/tiny/1"}})
+
+
+def test_a_disk_that_takes_no_more_is_named(run_config: RunConfig) -> None:
+    folder = run_config.folder / "alignment"
+    with no_file_above(1), pytest.raises(DiskFull, match=f"{folder}: a file reached the limit"):
+        train_stage(run_config, "alignment")

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from protein2text.base_config import Config
+from protein2text.base_config import Config, Folder
 
 Part = Literal["corpus", "qa_generator"]
 Kind = Literal["by_cluster", "by_member", "temporal"]
@@ -24,7 +24,7 @@ class DataConfig(Config):
     """Further registered test sets: split folders, of which the test side counts, corpus folders, or FASTA files. Like
     the run's own test side they must not share a sequence, accession or text with the training records; those of a
     ``by_cluster`` split must not be as similar either as it promises."""
-    features: str | None = None
+    features: Folder | None = None
     """Folder of residue states that runs share and ``protein2text embed`` fills; what a run finds there it does not
     encode. ``state_cache_gib`` of a stage bounds what it adds."""
     allow_leak: bool = False
@@ -34,10 +34,3 @@ class DataConfig(Config):
     ``qa_generator``, the model that wrote questions and answers (``none`` where no model did)."""
     max_residues: int = Field(default=4096, ge=1)
     """Longest protein that ingest accepts, in residues; a longer one is quarantined, never cut."""
-
-    @field_validator("features")
-    @classmethod
-    def _features_are_a_folder(cls, features: str | None) -> str | None:
-        if features is not None and ("://" in features or not features.strip()):
-            raise ValueError(f"{features!r} is no folder; name one on a local or shared disk, or leave the key out")
-        return features

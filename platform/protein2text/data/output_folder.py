@@ -1,34 +1,20 @@
 """A folder that a command writes: its own things or none in it, one process at a time, and nothing half left over."""
 
-import errno
 import fcntl
 import logging
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from protein2text.errors import ConfigError, DiskFull, ResourcesUnavailable, chain
+from protein2text.errors import ConfigError
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 REPORT = "report.html"
 """What `data report` writes into any folder of data."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PAGE_BYTES = 4096
-"""With less than that free nothing can be written; a program that failed then failed of it."""
-
-
-def refuse_url(output: Path) -> None:
-    """Refuse what a path makes of ``s3://bucket/folder``.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    if any(part.endswith(":") for part in output.parts):
-        raise ConfigError(str(output), "output", "is a URL, and outputs are written to disks; name a place on one")
 
 
 def refuse_strangers(folder: Path, own: Collection[str], made: str) -> None:
@@ -62,24 +48,6 @@ def hold(folder: Path) -> BinaryIO:
         message = "another process is writing to it; wait for it, or name another folder"
         raise ConfigError(str(folder), "output", message) from None
     return lock
-
-
-@contextmanager
-def naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """Tell a full disk from other failures to write a folder.
-
-    Raises:
-        DiskFull: no space, quota or file size is left, or MMseqs2 failed where nothing is free.
-    """
-    try:
-        yield
-    except Exception as error:  # Ray wraps what happens to its workers
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        free = shutil.disk_usage(there).free
-        causes = [inner for inner in chain(error) if isinstance(inner, OSError) and inner.errno in _FULL]
-        if not causes and not (isinstance(error, ResourcesUnavailable) and free < _PAGE_BYTES):
-            raise
-        raise DiskFull(str(folder), free, str(causes[0] if causes else error)) from error
 
 
 @contextmanager

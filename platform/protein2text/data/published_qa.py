@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.data.records import load_card, open_shard, stream_records
 from protein2text.errors import ConfigError
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 KEYS = ("long_format_id", "id", "protein", "pmc_id", "amino_seq", "conversations")
 OPTIONAL_KEYS = ("question_kind", "facts")
@@ -95,6 +95,7 @@ def export_questions(corpus: Sequence[str | Path], output: str | Path, progress:
         DiskFull: it does not fit on its disk; nothing of it stays.
     """
     path = Path(output).resolve()
+    refuse_url(path)
     apart = path.with_name(f"{path.name}.left_out.jsonl")
     if path.exists() and not apart.is_file():
         raise ConfigError(str(path), "output", "exists and is no earlier export; choose another name")

@@ -14,6 +14,7 @@ from protein2text.data.sample_families import CATALYTIC, CONTEXT, FACT_KINDS, Fa
 from protein2text.data.sample_proteins import SampleProtein, build_domains, held_out_combinations, make_protein
 from protein2text.data.sample_texts import Question, describe, open_question, pair_question, yes_no_question
 from protein2text.data.sources import ORIGIN_SUFFIX
+from protein2text.outputs import refuse_url
 
 PLACEHOLDER = "<protein_sequence>"
 HELD_OUT_SHARE = 0.25
@@ -123,6 +124,7 @@ def write_sample(folder: str | Path, seed: int = 0, size: SampleSize | None = No
     """
     size = size or SampleSize()
     folder = Path(folder)
+    refuse_url(folder)
     folder.mkdir(parents=True, exist_ok=True)
     splits = sample_proteins(seed, size)
     rng = random.Random(f"{seed}/texts")

@@ -27,6 +27,15 @@ A bomb below it is only a large file: it is read in a stream and fills no memory
 RATIO_FROM_BYTES = 64 * 2**20
 """Unpacked bytes from which on the ratio is judged: a small table of equal lines may pack as well as a bomb."""
 _GZIP_MAGIC = b"\x1f\x8b"
+_ARCHIVES = (
+    (0, b"PK\x03\x04", "a zip archive", "unzip"),
+    (0, b"BZh", "packed with bzip2", "bunzip2"),
+    (0, b"\xfd7zXZ\0", "packed with xz", "unxz"),
+    (0, b"\x28\xb5\x2f\xfd", "packed with zstd", "unzstd"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
+    (257, b"ustar", "a tar archive", "tar -xf"),
+)
+"""Place and bytes by which a file of another packing is known, what it is, and what unpacks it."""
 _SLICE = 1 << 14
 """Packed bytes unpacked at a time: 16 MiB at the worst ratio."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -145,6 +154,7 @@ def read_chunks(path: str) -> Iterator[bytes]:
 
     Raises:
         DamagedSource: nothing after the last chunk can be read.
+        ConfigError: it is packed otherwise than with gzip.
         ServiceError: a store that does not answer.
     """
     blocks = _gathered(_blocks(path, CHUNK_BYTES))
@@ -152,6 +162,12 @@ def read_chunks(path: str) -> Iterator[bytes]:
     chunks = _chained(first, blocks)
     if first.startswith(_GZIP_MAGIC):
         chunks = _gathered(_gunzipped(chunks))
+        first = next(chunks, b"")
+        chunks = _chained(first, chunks)
+    for place, magic, kind, command in _ARCHIVES:
+        if first.startswith(magic, place):
+            remedy = f"unpack it (`{command} FILE`) and name the text inside"
+            raise ConfigError(path, "source", f"is {kind}, and only gzip is unpacked here; {remedy}")
     return _with_line_feeds(_as_utf8(chunks))
 
 

@@ -24,6 +24,7 @@ from protein2text.data.split_folder import Split, load_split
 from protein2text.data.split_sides import by_cluster, from_file
 from protein2text.data.split_work import Progress, SplitWork
 from protein2text.errors import ConfigError, MissingFile, ResumeMismatch
+from protein2text.outputs import refuse_url
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,8 @@ def split(
         ResumeMismatch: the folder holds a split of other corpora or made with other arguments.
     """
     started = time.monotonic()
+    folder = Path(output).resolve()
+    refuse_url(folder)
     inputs: dict[str, Any] = {
         "kind": kind,
         "corpora": [load_card(folder)["checksum"] for folder in corpus],
@@ -108,7 +111,6 @@ def split(
         "coverage": coverage,
         **_kind_arguments(kind, assignment, after, dates, on_hit, test_share, seed),
     }
-    folder = Path(output).resolve()
     if (folder / "split.json").exists():
         return _summary(folder, _same_split(folder, inputs), time.monotonic() - started, already_done=True)
     refuse_strangers(folder, {"work", "split.parquet", "test.parquet", "split.json"}, "split")

@@ -14,6 +14,7 @@ from protein2text.evaluate.judgment import collect, judge_answers
 from protein2text.evaluate.report import build_report, closing_table, write_answers, write_report
 from protein2text.evaluate.subjects import open_subject
 from protein2text.evaluate.verdict import Outcome
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ def evaluate(
         ResourcesUnavailable: the cluster cannot hold the actors, or MMseqs2 does not run.
     """
     on_event = on_event or (lambda event: None)
+    target = Path(output) if output is not None else config.folder / "evaluation"
+    refuse_url(target)
     subject = open_subject(model, config)
     if not config.data.corpus:
         raise ConfigError(
@@ -68,9 +71,9 @@ def evaluate(
         judgment, corpus, settings, model=subject.description, data=data, seen=subject.seen(corpus.test_proteins),
         decodes=subject.decodes,
     )  # fmt: skip
-    target = Path(output) if output is not None else config.folder / "evaluation"
-    html, path = write_report(report, judgment.rows, target)
-    write_answers(judgment, corpus, requests, replies, report, target / "answers.jsonl")
+    with naming_a_full_disk(target):
+        html, path = write_report(report, judgment.rows, target)
+        write_answers(judgment, corpus, requests, replies, report, target / "answers.jsonl")
     verdict = judgment.verdict
     logger.info("%s %s", verdict.sentence, verdict.reason)
     answers_path = str(target / "answers.jsonl")

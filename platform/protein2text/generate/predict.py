@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.answerers import AnswerConfig, Answerer, Query, Reply, open_answerer
-from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.errors import AnsweringFailed, ConfigError, PredictionStopped, RecordError
 from protein2text.generate.predict_output import PredictionFile, write_rejections
 from protein2text.generate.predict_records import Question, Rejection, read_questions
 from protein2text.models.checkpoints import sha256_of
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ def predict(
         PredictionStopped: a step failed, out of memory for instance; the same command goes on with fewer tokens.
         DiskFull: the answers do not fit on their disk; those written are kept.
     """
+    refuse_url(output)
     return predict_with(open_answerer(str(model), config, tracking_uri=tracking_uri), source, output, on_event=on_event)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from protein2text.models.published_layout import (
     write_published,
 )
 from protein2text.models.sources import resolve_source
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 LAYOUT_VERSION = 1
 KEPT = "published"
@@ -64,8 +67,7 @@ def convert(
         ConfigError: the output exists.
         MissingFile, MissingWeights, CorruptCheckpoint: the checkpoint or a base is missing, or they do not fit.
     """
-    if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise ConfigError(str(output), "--output", "exists and is not empty; choose another folder or remove it")
+    _refuse(output)
     decoder_path = resolve_source(base, base_revision)
     encoder_path = resolve_source(encoder, encoder_revision)
     found = read_published(published, decoder_path, encoder_width(encoder_path))
@@ -78,19 +80,34 @@ def convert(
         decoder=DecoderConfig(source=_kept_source(base), revision=base_revision, dtype="bfloat16", lora=found.lora),
         origin="published",
     )  # fmt: skip
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / KEPT).mkdir(parents=True)
-    _keep(partial / KEPT, published, found.files, found.bridge_state[POSITIONS][1:])
     stated = licences_of(config, decoder_path, encoder_path, published=True, stated=licences or {})
-    name = write_card(partial, published.resolve().name, config, stated, dropped=found.dropped)
     bridge = {**found.bridge_state, POSITIONS: found.bridge_state[POSITIONS][:1]}
-    write_folder(partial, config, bridge, found.lora_state, embed_bases=embed_bases)
-    if output.exists():
-        output.rmdir()
-    partial.rename(output)
+    with _appearing_whole(output) as partial:
+        (partial / KEPT).mkdir()
+        _keep(partial / KEPT, published, found.files, found.bridge_state[POSITIONS][1:])
+        name = write_card(partial, published.resolve().name, config, stated, dropped=found.dropped)
+        write_folder(partial, config, bridge, found.lora_state, embed_bases=embed_bases)
     num_tensors = len(found.bridge_state) + len(found.lora_state)
     return Conversion(str(output), name, stated.commercial_use[0], num_tensors, found.dropped, embed_bases)
+
+
+def _refuse(output: Path) -> None:
+    refuse_url(output)
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise ConfigError(str(output), "--output", "exists and is not empty; choose another folder or remove it")
+
+
+@contextmanager
+def _appearing_whole(output: Path) -> Iterator[Path]:
+    """An empty folder that takes the output's name once it is written."""
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with naming_a_full_disk(output):
+        partial.mkdir(parents=True)
+        yield partial
+        if output.exists():
+            output.rmdir()
+        partial.rename(output)
 
 
 def encoder_width(path: Path) -> int:
@@ -128,15 +145,15 @@ def export(native: Path, output: Path) -> list[str]:
         ConfigError: the output exists, or the bridge has no place in that layout.
         CorruptCheckpoint, MissingWeights: the folder or its base is not what it was.
     """
-    if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise ConfigError(str(output), "--output", "exists and is not empty; choose another folder or remove it")
+    _refuse(output)
     verify_manifest(native)
     bridge = load_file(native / "bridge.safetensors")
     path = native / "lora.safetensors"
     lora = load_file(path) if path.is_file() else {}
     kept = native / KEPT
     files = _as_it_came(kept, bridge, lora) if kept.is_dir() else _as_new(read_config(native, {}), bridge, lora)
-    write_published(output, files)
+    with _appearing_whole(output) as partial:
+        write_published(partial, files)
     return sorted(file.name for file in output.iterdir())
 
 

@@ -20,6 +20,7 @@ from protein2text.errors import MissingWeights
 from protein2text.models.encoder import Encoder, EncoderShape
 from protein2text.models.model_config import ESM2_LAYER, EncoderConfig
 from protein2text.models.sources import resolve_source
+from protein2text.outputs import naming_a_full_disk, refuse_url
 
 INDEX = "model.safetensors.index.json"
 """Names the shards of large weights, and which tensor lies in which."""
@@ -190,6 +191,7 @@ def write_fair_esm(folder: Path, path: Path) -> None:
     Raises:
         MissingWeights: the folder holds no ESM-2.
     """
+    refuse_url(path)
     shape, _ = read_hugging_face(folder)
     namespace = argparse.Namespace(
         encoder_layers=shape.num_layers, encoder_embed_dim=shape.width, encoder_attention_heads=shape.num_heads,
@@ -214,7 +216,9 @@ def write_fair_esm(folder: Path, path: Path) -> None:
             name = re.sub(pattern, replacement, name)
         tensors[name] = tensor
     tensors.setdefault("encoder.lm_head.weight", tensors["encoder.sentence_encoder.embed_tokens.weight"])
-    torch.save({"cfg": {"model": namespace}, "model": tensors}, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming_a_full_disk(path), path.open("wb") as file:  # torch says of a file of its own only that it failed
+        torch.save({"cfg": {"model": namespace}, "model": tensors}, file)
 
 
 _FAIR_OF_HUGGING_FACE = {

@@ -20,6 +20,7 @@ from torch import Tensor
 from protein2text.errors import ConfigError, MissingFile, RecordingStopped, ResumeMismatch
 from protein2text.models.recording_inputs import Checkpoints
 from protein2text.models.reference_recorder import PROGRESS, part_of
+from protein2text.outputs import refuse_url
 
 SCRIPT = Path(__file__).with_name("reference_recorder.py")
 ENTRY = Path("evaluation") / "inference_model.py"
@@ -121,6 +122,7 @@ def record(
         ResumeMismatch: the output was begun with other settings.
         RecordingStopped: the clone's process ended early; what it had finished is kept.
     """
+    refuse_url(output)
     output = output.absolute()
     content = json.dumps(records, ensure_ascii=False, indent=1)
     settings = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from protein2text.data.output_folder import hold, naming_a_full_disk
+from protein2text.data.output_folder import hold
 from protein2text.memory import peak_bytes
 from protein2text.models.model_config import EncoderConfig
 from protein2text.neighbours import vectors
@@ -25,6 +25,7 @@ from protein2text.neighbours.index_folder import NeighbourIndex, file_checksum
 from protein2text.neighbours.remote import AGREEMENT, VECTORS
 from protein2text.neighbours.remote_agreement import measure
 from protein2text.neighbours.seal import Progress, write_manifest
+from protein2text.outputs import naming_a_full_disk
 
 logger = logging.getLogger(__name__)
 

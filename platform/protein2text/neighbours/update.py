@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from protein2text.data.output_folder import hold, naming_a_full_disk
+from protein2text.data.output_folder import hold
 from protein2text.memory import peak_bytes
 from protein2text.neighbours.build import (
     GENERATION,
@@ -22,6 +22,7 @@ from protein2text.neighbours.entry_writer import EntryWriter
 from protein2text.neighbours.gather import Gatherer
 from protein2text.neighbours.index_folder import STORED_SCHEMA, NeighbourIndex
 from protein2text.neighbours.seal import Progress, seal
+from protein2text.outputs import naming_a_full_disk
 
 _KEYS = ("accession", "entry_version", "release", "content", "source")
 

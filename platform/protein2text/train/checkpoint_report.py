@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from protein2text.errors import CorruptCheckpoint, MissingFile, OtherRun, OtherVersion
+from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, OtherRun, OtherVersion
 from protein2text.models.checkpoints import MANIFEST, verify_manifest
 from protein2text.train.checkpoints import (
     CORRUPT,
@@ -22,6 +22,8 @@ from protein2text.train.settings import SETTINGS, Settings
 INNER_FOLDERS = ("alignment", "instruction", "checkpoints", "model")
 """Where a run keeps what can be verified."""
 MODEL_FILES = ("bridge.safetensors", "bases.json", MANIFEST)
+DATA_CARDS = ("card.json", "split.json")
+"""One of these lies in every corpus, literature folder and split."""
 State = Literal["ok", "damaged", "other version", "other run", "set aside", "unfinished"]
 
 _STATES: dict[type[CorruptCheckpoint], State] = {OtherVersion: "other version", OtherRun: "other run"}
@@ -52,10 +54,14 @@ def examine(place: Path) -> Iterator[Examined]:
 
     Raises:
         MissingFile: there is no such folder, or nothing in it that could be verified.
+        ConfigError: it is a folder of data.
     """
     folders = list(_folders(place))
     if not folders:
         remedy = "Name a checkpoint, a `checkpoints` folder, a stage's or run's folder, or a model folder."
+        if card := next((name for name in DATA_CARDS if (place / name).is_file()), None):
+            message = f"holds {card}, so it is data (`protein2text data report` shows it) and no checkpoint. {remedy}"
+            raise ConfigError(str(place), "DIR", message)
         missing = f"A checkpoint or model in {place}" if place.is_dir() else str(place)
         raise MissingFile(missing, "a checkpoint or model", remedy)
     for folder in folders:

@@ -35,6 +35,7 @@ from protein2text.models.feature_cache import encoding_of
 from protein2text.models.feature_store import SHARD_BYTES, FeatureStore, checksum_of
 from protein2text.models.model_config import ModelConfig
 from protein2text.models.model_folder import read_config
+from protein2text.outputs import naming_a_full_disk, refuse_url
 from protein2text.resources import cluster_supply, ray_data_in_order, require
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def embed_job(model: str, output: str, max_gib: float, device: str) -> EmbedJob:
         ConfigError: a run that does not fit.
     """
     path = Path(output).expanduser().absolute()
+    refuse_url(path)
     folder = Path(model).expanduser()
     if folder.is_dir():
         verify_manifest(folder)
@@ -128,7 +130,7 @@ def embed(sources: list[str], job: EmbedJob, pool: Pool, *, progress: Progress |
         MissingWeights: the encoder cannot be found.
     """
     started = time.monotonic()
-    with ray_data_in_order(BLOCK_BYTES):
+    with ray_data_in_order(BLOCK_BYTES), naming_a_full_disk(Path(job.output)):
         require(pool, cluster_supply(), called="actors")
         sequences, refused = _sequences(sources, job.model)
         encoding, row_bytes = ray.get(_describe.options(num_cpus=pool.cpus_per_worker).remote(job))

@@ -19,8 +19,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from protein2text import registry
 from protein2text.config import RunConfig
 from protein2text.data.leak_guard import check_training
-from protein2text.errors import CorruptCheckpoint, MissingFile, ProteinToTextError
+from protein2text.errors import CorruptCheckpoint, DiskFull, MissingFile, ProteinToTextError
 from protein2text.models.checkpoints import verify_manifest
+from protein2text.outputs import naming_a_full_disk
 from protein2text.resources import cluster_supply, has_dashboard, is_own_ray, ray_session, require
 from protein2text.termination import is_interruption, is_termination
 from protein2text.train.checkpoint_store import prepare, restore_events
@@ -86,6 +87,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         ConfigError: the model to begin with is of another shape than the run's.
         LeakError: training records share something with a registered test set, and ``data.allow_leak`` is not set.
         ServiceError: the checkpoint store does not answer, and there is no good checkpoint to go on from without it.
+        DiskFull: a checkpoint or the model does not fit on its disk.
     """
     folder = config.folder / stage
     start = resolve_start(config, stage)
@@ -95,7 +97,7 @@ def train_stage(config: RunConfig, stage: Stage, *, on_event: OnEvent | None = N
         logger.info("%s/%s is finished: %d steps, loss %.4f", config.name, stage, finished.steps, finished.final_loss)
         return finished
     leaks = check_training(config.data)
-    with hold(folder, DRIVER), ray_session(config.scaling):
+    with naming_a_full_disk(folder), hold(folder, DRIVER), ray_session(config.scaling):
         require(config.scaling, cluster_supply())
         feed = _feed(config, stage)
         plan = feed.plan
@@ -141,8 +143,8 @@ def _told(task: StageTask, tell: Tell) -> Iterator[None]:
         why = f"{STOPPED}{type(error).__name__}: {error}".rstrip(": ")
         try:
             tell(INTERRUPTED if is_interruption(error) else why, level="warning")
-        except OSError:
-            logger.exception("%s: the event file took no line: %s", task.stage, why)
+        except OSError as refused:
+            logger.error("%s: the event file took no line: %s", task.stage, refused)
         _write_page(task.folder)
         raise
 
@@ -151,6 +153,9 @@ def _write_page(folder: Path) -> list[Path]:
     """The stage's page; none, and why in the log, if it cannot be made: a picture never costs a run its result."""
     try:
         return [write_run_page(folder)]
+    except DiskFull as error:
+        logger.error("%s", error)
+        return []
     except Exception:
         logger.exception("%s: no page could be written", folder)
         return []

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from protein2text.base_config import Config
+from protein2text.errors import shortened
 
 Stage = Literal["alignment", "instruction"]
 """Alignment trains the bridge on descriptions; instruction tuning the bridge and LoRA on questions and answers."""
@@ -134,11 +135,11 @@ class ScalingConfig(Config):
     def one_number_or_two(cls, value: Any) -> Any:
         numbers = list(value) if isinstance(value, (list, tuple)) else [value, value]
         if len(numbers) != 2 or any(type(number) is not int or number < 1 for number in numbers):
-            raise ValueError(f"{value!r} is neither a number of workers nor [fewest, most]")
+            raise ValueError(f"{shortened(repr(value))} is neither a number of workers nor [fewest, most]")
         if max(numbers) > MAX_WORKERS:
-            raise ValueError(f"{value!r} is more than {MAX_WORKERS} workers")
+            raise ValueError(f"{shortened(repr(value))} is more than {MAX_WORKERS} workers")
         if numbers[0] > numbers[1]:
-            raise ValueError(f"{value!r} is not [fewest, most]; write the smaller number first")
+            raise ValueError(f"{shortened(repr(value))} is not [fewest, most]; write the smaller number first")
         return value
 
     @model_validator(mode="after")
@@ -161,7 +162,9 @@ class CheckpointStoreConfig(Config):
     @model_validator(mode="after")
     def outlives_the_process(self) -> Self:
         if self.url is not None and not self.url.strip():
-            raise ValueError(f"url={self.url!r} names no place; name a folder, s3:// or gs://, or leave it out")
+            raise ValueError(f"url={shortened(repr(self.url))} names no place; name a folder, s3:// or gs://")
         if self.url is not None and self.url.startswith("memory:"):
-            raise ValueError(f"url={self.url!r} lives in one process only; name a folder, s3:// or gs://")
+            raise ValueError(
+                f"url={shortened(repr(self.url))} lives in one process only; name a folder, s3:// or gs://"
+            )
         return self

@@ -33,6 +33,7 @@ from protein2text.data.literature.writer import LiteratureWriter
 from protein2text.data.patient_http import Patience
 from protein2text.data.protein_names import NamedProteins
 from protein2text.data.sources import warn_of
+from protein2text.outputs import refuse_url
 from protein2text.resources import ray_data_in_order
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def literature(
     """
     started = time.monotonic()
     folder = Path(output).resolve()
+    refuse_url(folder)
     named = NamedProteins(proteins, max_residues)
     warn_of(named.not_whole)  # now, not after hours of searches
     files = find_articles(articles) if articles is not None else None

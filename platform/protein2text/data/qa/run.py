@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.config import read_mapping
-from protein2text.data.output_folder import naming_a_full_disk
 from protein2text.data.qa.corpus import assemble
 from protein2text.data.qa.generate import Progress, generate, generation_header, literature_mark
 from protein2text.data.qa.generated_folder import MIN_INTERVAL_S, GeneratedFolder
@@ -16,6 +15,7 @@ from protein2text.data.qa.passage_folder import PassageFolder
 from protein2text.data.qa.rules import QaRules
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile
+from protein2text.outputs import naming_a_full_disk, refuse_url
 from protein2text.resources import ray_session
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def make_qa(
     """
     started = time.monotonic()
     folder = Path(output).resolve()
+    refuse_url(folder)
     passages = PassageFolder(literature)
     with naming_a_full_disk(folder), GeneratedFolder(folder, min_interval_s=min_interval_s) as texts:
         num_pending = _pending(passages, texts, config, rules)

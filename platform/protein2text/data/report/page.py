@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protein2text.data.output_folder import REPORT, naming_a_full_disk, refuse_url
+from protein2text.data.output_folder import REPORT
 from protein2text.data.records import read_card
 from protein2text.data.report.sections import sections_of, shown
 from protein2text.data.report.shards import question_sections, refused_sections, split_sections
 from protein2text.errors import ConfigError, MissingFile
+from protein2text.outputs import refuse_url
 from protein2text.pages import render, write_page
 
 CARDS = {"split.json": "split", "card.json": "corpus"}
@@ -57,8 +58,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> DataRe
         TEMPLATE, kind=kind, folder=str(folder), sections=sections, notices=_notices(name, card),
         shards=_num_shards(card),
     )  # fmt: skip
-    with naming_a_full_disk(path.parent):
-        write_page(page, path)
+    write_page(page, path)
     return DataReport(str(path), kind, [section.title for section in sections])
 
 
