@@ -46,12 +46,12 @@ class OneLineErrors(TyperGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise _ended("interrupted", EXIT_INTERRUPTED) from None
-        except SystemExit as end:
-            if not is_termination(end):
+        except (KeyboardInterrupt, SystemExit) as end:
+            if is_termination(end):
+                raise _ended("terminated", EXIT_TERMINATED) from None
+            if isinstance(end, SystemExit):
                 raise
-            raise _ended("terminated", EXIT_TERMINATED) from None
+            raise _ended("interrupted", EXIT_INTERRUPTED) from None
         except Exception as error:
             known = _known(error)
             if known is None:

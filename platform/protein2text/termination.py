@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_terminated = threading.Event()
+"""SIGTERM came."""
+
 EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 """Exit codes as shells tell of these signals."""
 
@@ -15,12 +18,22 @@ def leave_on_termination() -> None:
     """Raise ``SystemExit(SIGTERM)`` in the main thread. To be called again after each start of Ray, which else prints a
     stack and aborts; while it starts, Ray itself raises that."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        _terminated.clear()
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    _terminated.set()
+    sys.exit(number)
 
 
 def is_termination(error: BaseException) -> bool:
-    """Whether SIGTERM raised this; Ray raises ``SystemExit`` for other reasons, too."""
-    return isinstance(error, SystemExit) and error.code == signal.SIGTERM
+    """Whether SIGTERM raised this.
+
+    Ray raises ``SystemExit`` for other reasons too, and with a code of its own where it comes while Ray waits.
+    """
+    by_signal = _terminated.is_set() and isinstance(error, KeyboardInterrupt | SystemExit)
+    return by_signal or (isinstance(error, SystemExit) and error.code == signal.SIGTERM)
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -214,6 +214,7 @@ def test_a_signal_is_one_line_and_its_exit_code(
     try:
         result = runner.invoke(app, ["doctor"])
     finally:
+        leave_on_termination()  # what came is forgotten
         signal.signal(signal.SIGTERM, before)
     assert result.exit_code == 128 + number
     assert result.stdout == ""

@@ -11,6 +11,7 @@ import pytest
 from protein2text.ending_ray import no_process_left
 from protein2text.errors import ConfigError, ServiceError
 from protein2text.resources import ReadersOnly, ray_session
+from protein2text.termination import EXIT_TERMINATED
 
 
 def orphan() -> psutil.Process:
@@ -51,6 +52,33 @@ def test_a_termination_leaves_block_by_block_and_no_process_behind() -> None:
     assert process.returncode == signal.SIGTERM, "as Python ends it, not aborted by Ray"
     assert rays
     assert not any(child.is_running() for child in rays)
+
+
+WAITING = """
+import time, ray
+from protein2text.cli import app
+from protein2text.resources import ReadersOnly, ray_session
+@ray.remote
+def work():
+    time.sleep(60)
+@app.command()
+def wait():
+    with ray_session(ReadersOnly()):
+        print("at work", flush=True)
+        ray.get(work.remote())
+app(["wait"])
+"""
+
+
+def test_a_termination_while_ray_waits_is_no_interrupt() -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"at work\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == EXIT_TERMINATED
+    assert said.endswith(b"protein2text: terminated; give the same command again to finish\n")
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "ray://host", "host:port"])

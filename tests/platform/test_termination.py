@@ -52,6 +52,7 @@ def test_a_signal_that_is_lost_comes_again_once(number: signal.Signals, raised: 
         with no_signal_lost():
             pass
     finally:
+        leave_on_termination()  # what came is forgotten
         signal.signal(signal.SIGTERM, before)
 
 
