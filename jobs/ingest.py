@@ -10,6 +10,7 @@ import argparse
 
 import _bootstrap
 from protein2text.data.ingest import ingest
+from protein2text.data.uniprot_rest import SEARCH_URL
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help=help_text)
     parser.add_argument("--output", required=True, help="corpus folder to write")
     parser.add_argument("--uniprot", metavar="QUERY", help="download and read what a UniProtKB query finds")
+    parser.add_argument("--uniprot-url", default=SEARCH_URL, help="another address of UniProtKB's search")
     parser.add_argument("--max-residues", type=int, default=4096, help="longer proteins are quarantined, never cut")
     arguments = parser.parse_args()
     with _bootstrap.cluster():
@@ -28,6 +30,7 @@ def main() -> None:
                 arguments.output,
                 max_residues=arguments.max_residues,
                 uniprot=arguments.uniprot,
+                uniprot_url=arguments.uniprot_url,
             )
         )
 

@@ -40,6 +40,7 @@ def data_ingest(
     ] = None,
     uniprot: Annotated[str, typer.Option(metavar="QUERY", help="Download what this UniProtKB query finds.")] = "",
     max_residues: Annotated[int, typer.Option(min=1, help="Longer proteins are quarantined, never cut.")] = 4096,
+    uniprot_url: Annotated[str, typer.Option(help="Another address of UniProtKB's search.")] = "",
     as_json: Json = False,
 ) -> None:
     """Read proteins with their texts or questions into a corpus; what is refused lies in quarantine with its reason.
@@ -60,6 +61,7 @@ def data_ingest(
     if not sources and not uniprot:
         raise typer.BadParameter("name at least one file or folder, or a --uniprot query", param_hint="SOURCE...")
     from protein2text.data.ingest import ingest
+    from protein2text.data.uniprot_rest import SEARCH_URL
 
     with at_work("ingest") as (row, on_event):
         summary = ingest(
@@ -67,6 +69,7 @@ def data_ingest(
             str(output.absolute()),
             max_residues=max_residues,
             uniprot=uniprot or None,
+            uniprot_url=uniprot_url or SEARCH_URL,
             progress=on_event,
         )
         row.note = f"{summary.records} records, {summary.quarantined} quarantined"

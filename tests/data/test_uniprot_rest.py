@@ -11,8 +11,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from typer.testing import CliRunner
 
+from protein2text.cli import app
 from protein2text.data.patient_http import Patience, retry_after_s
+from protein2text.data.records import iter_local, load_card
 from protein2text.data.uniprot_rest import fetch
 from protein2text.errors import ServiceError
 
@@ -210,10 +213,29 @@ def test_an_answer_that_is_not_whole_is_refused(
     assert not (tmp_path / "uniprot.tsv").exists(), "a half table must not look whole"
 
 
+def test_the_command_asks_another_address(play: Play, tmp_path: Path) -> None:
+    first, second = two_pages()
+    service = play([first, Answer(status=503, retry_after="0"), second])
+    options = ["data", "ingest", "--uniprot", "insulin", "--output", str(tmp_path / "corpus"), "--json"]
+    result = CliRunner().invoke(app, [*options, "--uniprot-url", service.url])
+    assert result.exit_code == 0, result.output
+    assert len(service.asked) == 3
+    told = json.loads(result.stdout)
+    assert (told["rows"], told["records"]) == (3, 3)
+    records = iter_local([tmp_path / "corpus"])
+    assert [record["text"] for record in records] == ["Binds 1.", "Binds 2.", "Binds 3."]
+    assert {json.loads(record["provenance"])["release"] for record in records} == {"2026_01"}
+    card = load_card(tmp_path / "corpus")
+    assert card["sources"][0]["url"] == service.url
+
+
 def test_a_finished_download_is_used_again_for_the_same_query_only(play: Play, tmp_path: Path) -> None:
     service = play([*two_pages(), Answer([entry(9)], total=1)])
+    other = play([Answer([entry(8)], total=1)])
     fetch("insulin", tmp_path, url=service.url, patience=HASTY)
     fetch("insulin", tmp_path, url=service.url, patience=HASTY)
     assert len(service.asked) == 2
     table = fetch("glucagon", tmp_path, url=service.url, patience=HASTY)
     assert table.read_text().splitlines() == [HEADER, entry(9)]
+    table = fetch("glucagon", tmp_path, url=other.url, patience=HASTY)
+    assert table.read_text().splitlines() == [HEADER, entry(8)], "nor for that of another service"

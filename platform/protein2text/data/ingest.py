@@ -21,7 +21,7 @@ from protein2text.data.reading import outcomes
 from protein2text.data.reading_progress import Progress, ReadingProgress
 from protein2text.data.records import corpus_checksum, load_card
 from protein2text.data.sources import expand, num_bytes, origin, sha256, short_names, warn_of
-from protein2text.data.uniprot_rest import fetch
+from protein2text.data.uniprot_rest import SEARCH_URL, fetch
 from protein2text.errors import ConfigError, CorruptCheckpoint, ResumeMismatch
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def ingest(
     *,
     max_residues: int,
     uniprot: str | None = None,
+    uniprot_url: str = SEARCH_URL,
     progress: Progress | None = None,
 ) -> IngestSummary:
     """Read sources into a corpus folder.
@@ -60,6 +61,7 @@ def ingest(
         output: corpus folder; a half one, left by a killed ingest, is begun anew.
         max_residues: longer proteins are quarantined.
         uniprot: a UniProtKB query; its answer is downloaded to ``output``/download and read like the sources.
+        uniprot_url: the service that it is asked of.
         progress: told at once what is read, and the counts after every block.
 
     Raises:
@@ -83,7 +85,7 @@ def ingest(
         return _finished(folder, files, inputs, max_residues, started)
     with writing(folder):
         if uniprot is not None:
-            files.append(str(fetch(uniprot, folder / "download", progress=progress)))
+            files.append(str(fetch(uniprot, folder / "download", url=uniprot_url, progress=progress)))
             inputs = described(files)
         if (folder / "card.json").exists():  # written meanwhile
             return _finished(folder, files, inputs, max_residues, started)

@@ -48,8 +48,8 @@ def fetch(
 
     Args:
         query: in UniProt's language, e.g. ``reviewed:true AND cc_function:*``.
-        folder: receives ``uniprot.tsv`` and its origin, both only when complete; a complete one of the same query is
-            used again.
+        folder: receives ``uniprot.tsv`` and its origin, both only when complete; a complete one of the same query
+            to the same service is used again.
         url: the search service.
         patience: for failures that may pass.
         progress: told the entries so far and their total after each page.
@@ -60,9 +60,11 @@ def fetch(
     """
     table = Path(folder) / "uniprot.tsv"
     origin_path = table.with_name(table.name + ORIGIN_SUFFIX)
-    if table.is_file() and origin_path.is_file() and json.loads(origin_path.read_text())["query"] == query:
-        logger.info("%s holds the answer to this query already", table)
-        return table
+    if table.is_file() and origin_path.is_file():
+        origin_before = json.loads(origin_path.read_text())
+        if (origin_before["query"], origin_before["url"]) == (query, url):
+            logger.info("%s holds the answer to this query already", table)
+            return table
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(table.name + ".tmp")
     with (
