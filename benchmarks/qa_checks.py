@@ -21,7 +21,7 @@ from qa_world import Work, world
 from rows import append, origin
 
 from protein2text.data.qa.checks import check_generated
-from protein2text.data.qa.duplicates import Duplicates
+from protein2text.data.qa.duplicates import Duplicates, fingerprint
 from protein2text.data.qa.rules import QaRules
 
 TARGET = 2000
@@ -62,7 +62,7 @@ class Measurement:
             reason = pair.reason
             if reason is None:
                 pair_id = f"{work.passage['passage_id']}:{number}"
-                reason = duplicates.add(pair_id, accession, pair.question, pair.answer).reason
+                reason = duplicates.compare(pair_id, accession, fingerprint(pair.question, pair.answer)).reason
             self.reasons[reason or "accepted"] += 1
         ended = time.process_time()
         for text in (work.passage["abstract"], work.text):

@@ -11,15 +11,18 @@ from protein2text.data.passages import Passage
 PROGRAM = """
 import dataclasses, json, sys
 from protein2text.data.qa.checks import check_generated
-from protein2text.data.qa.duplicates import Duplicates
+from protein2text.data.qa.duplicates import Duplicates, fingerprint
 from protein2text.data.qa.rules import QaRules
 
 given = json.load(sys.stdin)
 rules = QaRules(max_proteins=1)
 checked = check_generated(given["text"], given["passage"], rules)
 duplicates = Duplicates(rules)
-pairs = [(f"{number} {name}", name, pair.question, pair.answer) for name in "AB" for number, pair in enumerate(checked)]
-verdicts = [duplicates.add(*pair) for pair in pairs]
+verdicts = [
+    duplicates.compare(f"{number} {name}", name, fingerprint(pair.question, pair.answer))
+    for name in "AB"
+    for number, pair in enumerate(checked)
+]
 found = [dataclasses.asdict(item) for item in (*checked, *verdicts)]
 print(json.dumps([found, duplicates.widespread(), sorted(duplicates._buckets)]))
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protein2text.data.qa.duplicates import Duplicates, fingerprint, similarity
+from protein2text.data.qa.duplicates import Duplicates, Verdict, fingerprint, similarity
 from protein2text.data.qa.rules import QaRules
 
 QUESTION = "What does this protein bind in the nucleus of hepatic cells?"
@@ -17,9 +17,13 @@ Pair = tuple[str, str, str, str]
 """Pair id, accession, question, answer."""
 
 
+def compare(duplicates: Duplicates, pair_id: str, accession: str, question: str, answer: str) -> Verdict:
+    return duplicates.compare(pair_id, accession, fingerprint(question, answer))
+
+
 def verdicts(pairs: list[Pair], rules: QaRules = RULES) -> dict[str, Any]:
     duplicates = Duplicates(rules)
-    return {pair[0]: duplicates.add(*pair) for pair in pairs}
+    return {pair[0]: compare(duplicates, *pair) for pair in pairs}
 
 
 @pytest.mark.parametrize(
@@ -76,10 +80,10 @@ def test_a_refused_pair_is_forgotten() -> None:
 @pytest.mark.parametrize(("num_proteins", "flagged"), [(5, 0), (6, 6)])
 def test_pairs_of_more_than_k_proteins_are_told_after_the_last(num_proteins: int, flagged: int) -> None:
     duplicates = Duplicates(RULES)
-    duplicates.add("other", "P0", "What is this?", "It is another protein.")
+    compare(duplicates, "other", "P0", "What is this?", "It is another protein.")
     for number in range(num_proteins):
         answer = ANSWER if number % 2 else ANSWER.replace("many", "several")
-        assert duplicates.add(f"pair {number}", f"P{number}", QUESTION, answer).reason is None
+        assert compare(duplicates, f"pair {number}", f"P{number}", QUESTION, answer).reason is None
     assert duplicates.widespread() == {f"pair {number}": num_proteins for number in range(flagged)}
 
 
@@ -147,7 +151,7 @@ def test_verdicts_equal_those_of_comparing_all(seed: int, limit: float) -> None:
     pairs = world(seed, 250)
     expected, widespread = brute_force(pairs, rules)
     duplicates = Duplicates(rules)
-    found = {pair[0]: duplicates.add(*pair) for pair in pairs}
+    found = {pair[0]: compare(duplicates, *pair) for pair in pairs}
     assert {name: verdict.reason for name, verdict in found.items()} == {
         name: case[0] for name, case in expected.items()
     }
@@ -182,5 +186,6 @@ def test_answers_of_one_form_do_not_share_a_bucket(form: str) -> None:
     for number in range(400):
         words = " ".join("".join(rng.choices("bdfgklmnprst", k=4)) for _ in range(3))
         filler = words if "made" in form else f"{words[:3].upper()}{number}"
-        duplicates.add(str(number), f"P{number}", "What is the function of this protein?", form.format(filler))
+        question, answer = "What is the function of this protein?", form.format(filler)
+        compare(duplicates, str(number), f"P{number}", question, answer)
     assert max(1 if isinstance(found, int) else len(found) for found in duplicates._buckets.values()) < 5

@@ -105,19 +105,14 @@ class Duplicates:
         self._pairs: dict[int, str] = {}
         """Text and protein, in one number, to the pair that stays."""
 
-    def add(self, pair_id: str, accession: str, question: str, answer: str) -> Verdict:
+    def compare(self, pair_id: str, accession: str, read: Fingerprint) -> Verdict:
         """Compare a pair with all before it, and remember it if it stays.
 
         Args:
             pair_id: names the pair in messages and in `widespread`.
             accession: of its protein.
-            question: as accepted by ``check_generated``.
-            answer: likewise.
+            read: the `fingerprint` of the pair, as ``check_generated`` accepted it.
         """
-        return self.compare(pair_id, accession, fingerprint(question, answer))
-
-    def compare(self, pair_id: str, accession: str, read: Fingerprint) -> Verdict:
-        """Like ``add``, with a pair that another process may have read."""
         protein = self._accessions.setdefault(accession, len(self._accessions))
         same = self._text_of.get(read.words)
         if same is not None and (first := self._pairs.get(_key(same, protein))):
