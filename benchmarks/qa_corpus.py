@@ -1,18 +1,25 @@
-"""From generated texts to a corpus: checks, duplicates and shards at any size, and the driver's memory.
+"""From generated texts to a split corpus: checks, duplicates and shards at any size, and the driver's memory.
 
-    python benchmarks/qa_corpus.py --pairs 210000 --proteins 5000     one size
-    python benchmarks/qa_corpus.py --pairs 21000 --kills 5            killed so often, then compared
+    python benchmarks/qa_corpus.py --pairs 210000 --proteins 5000                  one size
+    python benchmarks/qa_corpus.py --pairs 21000 --proteins 500 --shard-mib 4      another, in several shards too
+    python benchmarks/qa_corpus.py --pairs 210000 --proteins 5000 --kills 5        killed so often, then compared
 
 Writes a literature folder and the texts that a generator would have left, those of ``qa_world``, then runs step 2 of
-`protein2text data qa` in a process of its own. A row of ``results/qa_corpus.csv`` holds the seconds, the pairs per
-second, the peak of the driver's private memory, and by how much the largest shard exceeds the smallest. The peaks at
-two sizes tell how the driver's memory grows.
+`protein2text data qa` in a process of its own, and `data split` of the corpus that it makes in another. A row of
+``results/qa_corpus.csv`` holds the seconds of both, the pairs per second of the first, the peak of its driver's private
+memory, the number of shards, and by how much the largest exceeds the smallest. The peaks at two sizes tell how the
+driver's memory grows.
+
+With ``--kills``, step 2 begins anew, is killed so often while it works, and then runs to its end. The row says whether
+its record ids are unique, and whether its records and those of the run before it are the same as a set.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +38,7 @@ from protein2text.data.passages import PASSAGE_SCHEMA
 from protein2text.data.qa.generated_folder import GENERATED_SCHEMA, GENERATED_VERSION, HEADER
 from protein2text.data.qa.passage_folder import PassageFolder
 from protein2text.data.qa.rules import QaRules
-from protein2text.data.records import ROWS_PER_BLOCK, corpus_checksum, load_card, write_json, write_shard
+from protein2text.data.records import ROWS_PER_BLOCK, load_card, row_bytes, write_json, write_shard
 
 ROWS_PER_SHARD = 32 * ROWS_PER_BLOCK
 REORDERED = 64
@@ -72,7 +79,7 @@ def make_folders(folder: Path, num_pairs: int, num_proteins: int) -> None:
     write_json(header, folder / "qa" / HEADER)
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, shard_bytes: int) -> None:
     """Step 2 in this process; prints seconds, peak memory and the numbers of the summary."""
     import ray
 
@@ -82,55 +89,104 @@ def check(folder: Path) -> None:
     memory = PrivateMemory()
     memory.start()
     started = time.perf_counter()
-    summary = make_qa(folder / "literature", folder / "qa", None)
+    summary = make_qa(folder / "literature", folder / "qa", None, shard_bytes=shard_bytes)
     seconds = time.perf_counter() - started
     ray.shutdown()
     told = {"seconds": seconds, "driver_private_peak_mib": memory.peak_bytes // 2**20, "rows": summary.rows}
     print(json.dumps({**told, "records": summary.records}))  # noqa: T201  read by the parent
 
 
-def in_its_own_process(folder: Path) -> "subprocess.Popen[str]":
-    """``check`` as a child, to be measured or killed."""
-    return subprocess.Popen([sys.executable, __file__, "--check", str(folder)], stdout=subprocess.PIPE, text=True)
+def split_corpus(folder: Path) -> None:
+    """The next stage, in this process; prints the seconds of its stages and what it made."""
+    from protein2text.data.split import split
+
+    summary = split([str(folder / "qa")], str(folder / "split"), kind="by_cluster")
+    told = {"seconds": summary.seconds, "test_proteins": summary.proteins["test"], "records": summary.records}
+    print(json.dumps(told))  # noqa: T201  read by the parent
 
 
-def unevenness(folder: Path) -> float:
-    """Share by which the largest shard of records exceeds the smallest, in rows."""
-    sizes = [pq.read_metadata(folder / "records" / name).num_rows for name in load_card(folder)["shards"]["records"]]
-    return max(sizes) / min(sizes) - 1
+def in_its_own_process(folder: Path, stage: str, *, shard_mib: int) -> "subprocess.Popen[str]":
+    """A stage as a child, to be measured or killed."""
+    command = [sys.executable, __file__, "--stage", stage, str(folder), "--shard-mib", str(shard_mib)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def measured(folder: Path, stage: str, *, shard_mib: int) -> dict[str, Any]:
+    """What a stage tells at its end.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    process = in_its_own_process(folder, stage, shard_mib=shard_mib)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{stage} ended with {process.returncode}")
+    return dict(json.loads(output.splitlines()[-1]))
+
+
+def shard_rows(folder: Path) -> list[int]:
+    """Rows of each shard of records."""
+    return [pq.read_metadata(folder / "records" / name).num_rows for name in load_card(folder)["shards"]["records"]]
+
+
+def rows_by_id(folder: Path) -> tuple[dict[str, str], int]:
+    """A digest of each record by its id, and how many records there are."""
+    digests: dict[str, str] = {}
+    num_rows = 0
+    for name in load_card(folder)["shards"]["records"]:
+        with pq.ParquetFile(folder / "records" / name) as file:
+            for batch in file.iter_batches():
+                num_rows += batch.num_rows
+                for row in batch.to_pylist():
+                    digests[row["record_id"]] = hashlib.sha256(row_bytes(row)).hexdigest()
+    return digests, num_rows
+
+
+def killed_and_compared(folder: Path, kills: int, within_s: float, shard_mib: int) -> dict[str, object]:
+    """Step 2 anew, killed so often while it works, and then to its end: columns that say what came of it."""
+    undisturbed, _ = rows_by_id(folder / "qa")
+    rng = random.Random(1)
+    num_killed = 0
+    while num_killed < kills:
+        (folder / "qa" / "card.json").unlink(missing_ok=True)
+        process = in_its_own_process(folder, "check", shard_mib=shard_mib)
+        time.sleep(rng.uniform(2.0, within_s))
+        process.kill()
+        process.communicate()
+        num_killed += process.returncode == -signal.SIGKILL  # not one that had ended before
+    (folder / "qa" / "card.json").unlink(missing_ok=True)
+    measured(folder, "check", shard_mib=shard_mib)
+    again, num_records = rows_by_id(folder / "qa")
+    return {"kills": num_killed, "ids_unique": len(again) == num_records, "same_set": again == undisturbed}
 
 
 def main() -> None:
-    """Make, measure, and add a row; or kill, run again and compare."""
+    """Make, measure, kill if asked to, and add a row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=21_000, help="generated pairs")
     parser.add_argument("--proteins", type=int, default=500, help="proteins that the passages are about")
     parser.add_argument("--kills", type=int, default=0, help="kill step 2 at random moments so often, then compare")
-    parser.add_argument("--check", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--shard-mib", type=int, default=16, help="size of a shard in memory")
+    parser.add_argument("--stage", nargs=2, metavar=("STAGE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.check:
-        check(arguments.check)
+    if arguments.stage:
+        stage, folder = arguments.stage[0], Path(arguments.stage[1])
+        check(folder, arguments.shard_mib * 2**20) if stage == "check" else split_corpus(folder)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_folders(folder, arguments.pairs, arguments.proteins)
-        told = json.loads(in_its_own_process(folder).communicate()[0].splitlines()[-1])
+        told = measured(folder, "check", shard_mib=arguments.shard_mib)
+        sizes = shard_rows(folder / "qa")
         row: dict[str, object] = {"pairs": arguments.pairs, "proteins": arguments.proteins, **told}
-        row |= {"pairs_per_s": round(told["rows"] / told["seconds"]), "unevenness": round(unevenness(folder / "qa"), 4)}
-        row["seconds"] = round(told["seconds"], 1)
+        row |= {"seconds": round(told["seconds"], 1), "pairs_per_s": round(told["rows"] / told["seconds"])}
+        row |= {"unevenness": round(max(sizes) / min(sizes) - 1, 4), "shards": len(sizes)}
+        row["shard_mib"] = arguments.shard_mib
+        made = measured(folder, "split", shard_mib=arguments.shard_mib)
+        row |= {"split_s": round(made["seconds"], 1), "test_proteins": made["test_proteins"]}
+        row |= {"kills": 0, "ids_unique": None, "same_set": None}
         if arguments.kills:
-            undisturbed = load_card(folder / "qa")["checksum"]
-            (folder / "qa" / "card.json").unlink()
-            rng = random.Random(1)
-            for _ in range(arguments.kills):
-                process = in_its_own_process(folder)
-                time.sleep(rng.uniform(2.0, told["seconds"] + 4.0))
-                process.kill()
-                process.communicate()
-            in_its_own_process(folder).communicate()
-            same = load_card(folder / "qa")["checksum"] == corpus_checksum(folder / "qa") == undisturbed
-            print(f"after {arguments.kills} kills: {'the same corpus' if same else 'ANOTHER CORPUS'}")  # noqa: T201
-            return
+            row |= killed_and_compared(folder, arguments.kills, told["seconds"], arguments.shard_mib)
         append("qa_corpus", {**row, **origin(torch.device("cpu"))})
         print(json.dumps(row))  # noqa: T201
 

@@ -1,7 +1,8 @@
 """A world of passages and generators' answers of any size, from a seed: what `benchmarks/qa_checks.py` measures on.
 
 Abstracts are about 1,400 letters of statements in the wording of molecular biology; most pairs ask for one of them, the
-others have one of the defects that the checks look for.
+others have one of the defects that the checks look for. Each answer names something of its own: `data split` keeps
+proteins together that share an answer of some words, and would have all of them in one group.
 """
 
 import hashlib
@@ -70,27 +71,29 @@ _METHODS = (
     "Mutant mice were generated and analyzed at {count} weeks of age, and protein levels were quantified in {tissue}.",
 )
 _STATEMENTS = (
-    ("{symbol} binds {ligand} with a dissociation constant of {number} µM and is found in the {place}.",
-     "What does this protein bind, and where is it found?", "It binds {ligand} and is found in the {place}."),
+    ("{symbol} binds {ligand} with a dissociation constant of {number} µM and is found with {partner} in the {place}.",
+     "What does this protein bind, and where is it found?",
+     "It binds {ligand} and is found with {partner} in the {place}."),
     ("In {tissue}, {symbol} {verb} {partner} and thereby controls {process}.",
      "Which process does this protein control in {tissue}?", "It {verb} {partner} and thereby controls {process}."),
-    ("Loss of {symbol} {effect} {process} by {percent}% in {tissue} within {count} hours.",
-     "How does loss of this protein affect {process}?", "Its loss {effect} {process} by {percent}% in {tissue}."),
-    ("Expression of {symbol} is elevated in patients with {disease} and correlates with poor survival.",
+    ("Loss of {symbol} {effect} {process} by {percent}% in {tissue} of {partner} mice within {count} hours.",
+     "How does loss of this protein affect {process}?",
+     "Its loss {effect} {process} by {percent}% in {tissue} of {partner} mice."),
+    ("Expression of {symbol} is elevated in patients with {disease} and correlates with {partner}.",
      "Is this protein elevated in patients with {disease}?",
-     "Yes, its expression is elevated and correlates with survival."),
+     "Yes, its expression is elevated and correlates with {partner}."),
     ("The {partner} promoter is repressed when {symbol} accumulates in the {place} under hypoxia.",
      "What happens when this protein accumulates in the {place}?",
      "The {partner} promoter is repressed when it accumulates."),
     ("{symbol} forms a complex with {partner}, which requires {ligand} and an intact {count}-residue loop.",
      "What does the complex of this protein with {partner} require?",
-     "The complex requires {ligand} and an intact loop of it."),
-    ("Variants of {symbol} cause {disease} because {process} fails in the {tissue}.",
+     "The complex with {partner} requires {ligand} and an intact loop of it."),
+    ("Variants of {symbol} cause {disease} because {partner} fails in the {tissue}.",
      "Why do variants of this protein cause {disease}?",
-     "They cause {disease} because {process} fails in the {tissue}."),
-    ("Deletion of {symbol} {effect} {process} in mice but does not affect {other}.",
-     "Does deletion of this protein affect {other}?",
-     "No, its deletion {effect} {process} but does not affect {other}."),
+     "They cause {disease} because {partner} fails in the {tissue}."),
+    ("Deletion of {symbol} {effect} {process} in mice but does not affect {partner}.",
+     "Does deletion of this protein affect {partner}?",
+     "No, its deletion {effect} {process} but does not affect {partner}."),
 )  # fmt: skip
 _DEFECTS = (
     lambda q, a, symbol: (q.replace("this protein", symbol), a),
@@ -162,7 +165,6 @@ def _work(number: int, protein: int, num_pairs: int, rng: random.Random, seed: i
 
 
 def _facts(rng: random.Random, symbol: str) -> dict[str, object]:
-    process, other = rng.sample(_PROCESSES, 2)
     return {
         "symbol": symbol,
         "ligand": rng.choice(_LIGANDS),
@@ -171,9 +173,8 @@ def _facts(rng: random.Random, symbol: str) -> dict[str, object]:
         "disease": rng.choice(_DISEASES),
         "verb": rng.choice(_VERBS),
         "effect": rng.choice(_EFFECTS),
-        "partner": "".join(rng.choices("ABCDEFGHKLMNPRSTW", k=3)) + str(rng.randrange(1, 60)),
-        "process": process,
-        "other": other,
+        "partner": "".join(rng.choices("ABCDEFGHKLMNPRSTW", k=4)) + str(rng.randrange(1, 60)),
+        "process": rng.choice(_PROCESSES),
         "number": round(rng.uniform(0.1, 90), 1),
         "percent": rng.randrange(5, 95),
         "count": rng.randrange(3, 96),

@@ -15,7 +15,6 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from protein2text.data.corpus_writer import SHARD_BYTES
 from protein2text.data.even_shards import EvenShards
 from protein2text.data.qa.card import QaStatistics
 from protein2text.data.qa.duplicates import Duplicates, Fingerprint
@@ -55,7 +54,7 @@ def assemble(
     texts: GeneratedFolder,
     rules: QaRules,
     *,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Check every pair and write the corpus beside its texts.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protein2text.config import read_mapping
+from protein2text.data.corpus_writer import SHARD_BYTES
 from protein2text.data.qa.corpus import assemble
 from protein2text.data.qa.generate import Progress, generate, generation_header, literature_mark
 from protein2text.data.qa.generated_folder import MIN_INTERVAL_S, GeneratedFolder
@@ -51,6 +52,7 @@ def make_qa(
     rules: QaRules = QaRules(),
     scaling: GeneratorScaling = GeneratorScaling(),
     min_interval_s: float = MIN_INTERVAL_S,
+    shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> QaSummary:
     """Generate, check and write; the same call goes on where a killed one stopped.
@@ -64,6 +66,7 @@ def make_qa(
         rules: limits of the checks.
         scaling: how many generators run, on the Ray that is connected, that of RAY_ADDRESS, or a local one.
         min_interval_s: seconds of work that a kill may cost, at least.
+        shard_bytes: Arrow bytes of a shard, about.
         progress: told both steps.
 
     Raises:
@@ -71,7 +74,7 @@ def make_qa(
         ConfigError: the output folder holds something else or is in use, or passages have no text and no generator
             is given.
         ResumeMismatch: the folder was begun with other literature, another generator, prompt or decoding.
-        ResourcesUnavailable: the cluster can never hold the generators.
+        ResourcesUnavailable: the cluster can never hold the generators, or has too few CPUs to check anything.
         ServiceError: the generator's service serves nothing.
         MissingWeights: the generator is not there, or has no chat template.
         CorruptCheckpoint: a shard that cannot be read, or a finished corpus that was altered.
@@ -88,7 +91,7 @@ def make_qa(
         with ray_session(scaling):
             if config is not None and num_pending:
                 generate(passages, texts, config, rules, scaling, progress)
-            card = assemble(passages, texts, rules, progress=progress)
+            card = assemble(passages, texts, rules, shard_bytes=shard_bytes, progress=progress)
     return _summary(folder, card, num_pending, time.monotonic() - started, already_done=False)
 
 
