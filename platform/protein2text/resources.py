@@ -54,10 +54,10 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class ReadersOnly:
-    """Tasks of Ray Data without a pool: on two logical CPUs, reading goes on only while one of them works on what was
-    read; with this, a local Ray has three."""
+    """Tasks of Ray Data without a pool. One of them at a time gets all done; with one more beside it, reading goes on
+    while the read is worked on, so a local Ray has three CPUs."""
 
-    num_workers: int = 1
+    num_workers: int | tuple[int, int] = (0, 1)
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
 
@@ -104,7 +104,9 @@ def require(
     wanted = demand(workers)
     if all(supply.get(name, 0) >= amount for name, amount in wanted.items()):
         return
-    arithmetic = f"{fewest(workers)} {called} x {workers.cpus_per_worker:g} CPU + {SPARE_CPUS} {spare_for}"
+    arithmetic = f"{SPARE_CPUS} {spare_for}"
+    if fewest(workers):
+        arithmetic = f"{fewest(workers)} {called} x {workers.cpus_per_worker:g} CPU + {arithmetic}"
     if workers.gpus_per_worker:
         arithmetic += f", {fewest(workers)} x {workers.gpus_per_worker:g} GPU"
     present = _text({name: supply.get(name, 0) for name in wanted})
@@ -207,14 +209,19 @@ def ray_data_in_order(block_bytes: int | None = None, workers: Workers | None = 
     Args:
         block_bytes: rows are handed from step to step in blocks of about so much; Ray's own size when None.
         workers: whose CPUs a local Ray has, and two; ``ReadersOnly`` when None.
+
+    Raises:
+        ResourcesUnavailable: the cluster can never run one task, with the arithmetic.
     """
+    workers = workers or ReadersOnly()
     context = ray.data.DataContext.get_current()
     options = context.execution_options
     before = options.preserve_order, context.enable_progress_bars, context.target_max_block_size
     options.preserve_order = True
     context.target_max_block_size = block_bytes or context.target_max_block_size
     try:
-        with ray_session(workers or ReadersOnly()):
+        with ray_session(workers):
+            require(workers, cluster_supply(), called="readers", remedy="Give Ray more, such as with `ray start`.")
             yield
     finally:
         options.preserve_order, context.enable_progress_bars, context.target_max_block_size = before

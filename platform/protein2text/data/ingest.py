@@ -72,6 +72,7 @@ def ingest(
         ResumeMismatch: the folder holds a finished corpus of other sources or another limit.
         CorruptCheckpoint: the folder holds the finished corpus, and it was altered.
         ServiceError: UniProt, or a store, did not answer as it should.
+        ResourcesUnavailable: the connected Ray has too few CPUs to read anything.
     """
     started = time.monotonic()
     folder = Path(output).resolve()

@@ -88,8 +88,8 @@ def _outcomes(
     left = Event()
     making = beside.submit(_make, here, made, left)
     try:
-        two_cpus = resources.ReadersOnly(cpus_per_worker=0)
-        ray_session.enter_context(resources.ray_data_in_order(BLOCK_BYTES, two_cpus))
+        cutters = resources.ReadersOnly(num_workers=1, cpus_per_worker=CUTTER_CPUS)
+        ray_session.enter_context(resources.ray_data_in_order(BLOCK_BYTES, cutters))
         with closing(_on_ray(rest, sum(item["bytes"] for item in inputs), parse)) as elsewhere:
             first = next(elsewhere, None)  # sets Ray's workers to work, while the head is read
             yield from iter(made.get, None)

@@ -104,6 +104,7 @@ def literature(
             that is in use or not ours.
         ResumeMismatch: the folder holds literature of other proteins, articles or licences.
         CorruptCheckpoint: the folder holds finished literature, and it was altered.
+        ResourcesUnavailable: the connected Ray has too few CPUs to read anything; told before the first search.
         ServiceError: a service did not answer as it should; what came before is kept. From a worker, it is the cause
             of Ray's own error.
     """
@@ -124,12 +125,13 @@ def literature(
         writer.refuse(named.refused)
         counts: dict[str, int] = {"proteins": len(named)}
         tasks: list[dict[str, str | None]] = [{"pmcid": None, "path": str(path)} for path in files or ()]
-        if entrez is not None:
-            tasks = _searched(named, lexicon, folder, entrez, writer, counts, progress)
-        knowledge = Knowledge(
-            lexicon, list(named), Gates(licences), services.bucket_url, folder / DOWNLOAD, services.patience
-        )
-        _gather(tasks, knowledge, writer, progress)
+        with ray_data_in_order():  # refuses a Ray without CPUs now, not after hours of searches
+            if entrez is not None:
+                tasks = _searched(named, lexicon, folder, entrez, writer, counts, progress)
+            knowledge = Knowledge(
+                lexicon, list(named), Gates(licences), services.bucket_url, folder / DOWNLOAD, services.patience
+            )
+            _gather(tasks, knowledge, writer, progress)
         card = writer.finish({"inputs": inputs, "names": _names(lexicon), "counts": counts})
     if not card["counts"]["passages"]:
         logger.warning("%s: no passage from %d articles; see quarantine/", folder, card["counts"]["articles_found"])
@@ -189,15 +191,14 @@ def _gather(
 ) -> None:
     if not tasks:
         return
-    with ray_data_in_order():
-        num_blocks = math.ceil(len(tasks) / ARTICLES_PER_BLOCK)
-        gather = partial(gather_articles, knowledge=ray.put(knowledge))
-        outcomes = ray.data.from_items(tasks, override_num_blocks=num_blocks).map_batches(
-            gather, batch_size=None, batch_format="pyarrow"
-        )
-        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
-            writer.add(table)
-            progress(_event(writer.num_found, len(tasks), f"reading, {writer.num_passages} passages"))
+    num_blocks = math.ceil(len(tasks) / ARTICLES_PER_BLOCK)
+    gather = partial(gather_articles, knowledge=ray.put(knowledge))
+    outcomes = ray.data.from_items(tasks, override_num_blocks=num_blocks).map_batches(
+        gather, batch_size=None, batch_format="pyarrow"
+    )
+    for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
+        writer.add(table)
+        progress(_event(writer.num_found, len(tasks), f"reading, {writer.num_passages} passages"))
 
 
 def _event(step: int, num_steps: int, message: str) -> dict[str, Any]:
