@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from rows import append, origin
 from safetensors.torch import save_file
+from step_targets import PRESET, STEPS, TARGET_H
 
 from protein2text.config import STAGES, RunConfig, load_run
 from protein2text.models.checkpoints import sha256_of
@@ -29,10 +30,7 @@ from protein2text.train.checkpoints import PARTS, State
 from protein2text.train.skeleton import skeleton
 from protein2text.train.stage_config import Stage
 
-PRESET = "protein2text-8b"
 TRIES = 5
-TARGET_H = {"alignment": (1.7, 1539), "instruction": (4.2, 8203)}
-"""Hours that a stage is to take on eight H100s, not measured, and its steps."""
 
 
 def random_state(config: RunConfig, stage: Stage) -> State:
@@ -81,8 +79,7 @@ def measured(stage: Stage, folder: Path) -> dict[str, object]:
         "sha256": lambda _: hash_all(folder / "one_thread"),
     }
     taken = medians(ways, folder)
-    hours, num_steps = TARGET_H[stage]
-    interval_s = 3600 * hours / num_steps * config.stage(stage).checkpoint_interval_steps
+    interval_s = 3600 * TARGET_H[stage] / STEPS[stage] * config.stage(stage).checkpoint_interval_steps
     return {
         "stage": stage, "preset": PRESET, "bytes": num_bytes, "tries": TRIES,
         **{f"{name}_s_p50": round(value, 3) for name, value in taken.items()},

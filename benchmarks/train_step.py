@@ -8,7 +8,8 @@ Random weights of the true shapes; the product's own plan, packing, model and lo
 texts of the lengths that ``step_world`` states. Needs torch, transformers, peft, pydantic and safetensors: no Ray, no
 DeepSpeed. The optimizer is AdamW on one device. Before a stage is timed both ways compute the loss of the batch and
 must agree; if they do not, it is not timed. Instruction tuning is timed again with the residue states in a folder. A
-row goes to ``results/train_step.csv`` as soon as it is measured, so that a stopped suite leaves what it had.
+row goes to ``results/train_step.csv`` as soon as it is measured, so that a stopped suite leaves what it had. At its end
+a suite says which targets the file's rows meet (`step_targets.py`).
 
 Times are of the wall clock; the CPU's seconds beside them are what counts on a machine that others use. MFU counts
 useful operations (`UsefulFlops`) over the device's dense bfloat16 peak.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import peft
+import step_targets
 import torch
 import transformers
 from llava_way import DECODER_ATTENTION, LlavaWay
@@ -234,6 +236,8 @@ def main() -> int:
     chosen = [stage for stage in stages if arguments.suite or arguments.stage in (stage, "both")]
     device = torch.device(arguments.device)
     agreed = [measure(preset, stage, scale, arguments.records, device, arguments.repeats, until) for stage in chosen]
+    if arguments.suite:
+        step_targets.main()
     return 0 if all(agreed) else 1
 
 

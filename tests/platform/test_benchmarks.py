@@ -53,6 +53,11 @@ def stepping(repository: Path) -> Iterator[ModuleType]:
     yield from script(repository, "train_step")
 
 
+@pytest.fixture(scope="module")
+def aims(repository: Path) -> Iterator[ModuleType]:
+    yield from script(repository, "step_targets")
+
+
 @pytest.mark.parametrize(("body", "green"), [("assert 1 + 1 == 2", True), ("assert 1 + 1 == 3", False)])
 def test_only_green_operations_are_timed(runner: ModuleType, tmp_path: Path, body: str, green: bool) -> None:
     tests = tmp_path / "test_operation.py"
@@ -164,6 +169,41 @@ def test_a_step_that_differs_is_not_timed(stepping: ModuleType, monkeypatch: pyt
     )
     assert not stepping.measure("tiny", "alignment", 1.0, 3, torch.device("cpu"), 2, float("inf"))
     assert not rows
+
+
+def test_targets_of_a_step_are_judged_by_the_last_whole_rows_of_their_card(aims: ModuleType, tmp_path: Path) -> None:
+    header = "stage,provider,preset,scale,shape,p50_s,mfu,device"
+    whole, cached = '"256 records, 9 tokens"', '"product, cached features"'
+    fine = [
+        f"alignment,product,protein2text-8b,1.0,{whole},9,0.1,NVIDIA H200",  # measured again in the next row
+        f"alignment,product,protein2text-8b,1.0,{whole},3,0.55,NVIDIA H200",
+        f"alignment,plain LLaVA,protein2text-8b,1.0,{whole},6,0.2,NVIDIA H200",
+        'instruction,product,protein2text-8b,1.0,"128 records, 9 tokens",2,0.4,NVIDIA H200',
+    ]
+    others = [
+        f"instruction,{cached},protein2text-8b,1.0,{shape},1,0.9,{card}"
+        for shape, card in (('"64 records, 9 tokens"', "NVIDIA H200"), ('"128 records, 9 tokens"', "NVIDIA H100 PCIe"))
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join([header, *fine, *others]) + "\n", encoding="utf-8")
+    assert aims.judged(aims.read(tmp_path / "rows.csv")) == [
+        "missed: alignment, product: at least 2.5 times as fast as the plain step; 2.00",
+        "met: alignment, product: at least 0.5 of the card's peak (MFU); 0.55",
+        "met: alignment, product: at most 1.7 hours; 1.28",
+        "missed: instruction, product: at most 4.2 hours; 4.56",
+        "not measured: instruction, product, cached features: at least 2.5 times as fast as the plain step",
+    ]
+
+
+def test_what_was_published_of_other_cards_is_told_apart_from_the_targets(
+    aims: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aims.main()
+    ours, published = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
+    assert len(ours) == len(aims.TARGETS)
+    assert published == [
+        "published: alignment, 8-13 hours on 2 x H100 PCIe 80 GB, 16-26 GPU-hours",
+        "published: instruction, 12-20 hours on 2 x H100 PCIe 80 GB, 24-40 GPU-hours",
+    ]
 
 
 BARE_GPU = """

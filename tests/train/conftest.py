@@ -4,8 +4,9 @@ import importlib.util
 import json
 import multiprocessing.forkserver
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -253,6 +254,33 @@ def train_without_ray(
 def train_on() -> Callable[..., StageTask]:
     """`train_without_ray`: a stage on a group of workers, ended early if wanted as ``worker_process.train`` says."""
     return train_without_ray
+
+
+def counted_ids(plan: Plan, step: int, num_workers: int) -> list[str]:
+    """Ids of the records that carry weight in a step, over all workers, sorted."""
+    micro_batches = chain.from_iterable(plan.step(step, num_workers))
+    return sorted(plan.records[index].record_id for batch in micro_batches if batch.counted for index in batch.records)
+
+
+def merged(answers: Sequence[dict[int, list[str]]]) -> dict[int, list[str]]:
+    """Ids of the records of each step, over the workers that gave one answer each."""
+    found: dict[int, list[str]] = {}
+    for answer in answers:
+        for step, ids in answer.items():
+            found[step] = sorted([*found.get(step, []), *ids])
+    return found
+
+
+def assert_weights_follow(checkpoints: Path, calm: Path, step: int) -> None:
+    """After a change of the number of workers each parameter is within 1e-4 of the undisturbed run's, by the L2 norm
+    of the difference; sums ran in another order."""
+    from safetensors.torch import load_file
+
+    weights, expected = (load_file(place / f"step-{step:08}" / "weights.safetensors") for place in (checkpoints, calm))
+    assert weights.keys() == expected.keys()
+    for name, weight in weights.items():
+        distance = (weight - expected[name]).norm() / expected[name].norm()
+        assert distance < 1e-4, f"{name} {distance}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from protein2text.models.chat import Example
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train import run
 from protein2text.train.dry_run import dry_run, rehearsal_plan, scratch_run
-from protein2text.train.plan import Plan, counted_ids
+from protein2text.train.plan import Plan
+from tests.train.conftest import counted_ids
 
 
 def longest_by_hand(plan: Plan) -> int:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein2text.errors import ConfigError
-from protein2text.train.plan import Plan, RecordSize, counted_ids, num_optimizer_steps
+from protein2text.train.plan import Plan, RecordSize, num_optimizer_steps
+from tests.train.conftest import counted_ids
 
 MICRO_BATCH_TOKENS, MICRO_BATCH_RESIDUES = 300, 900
 

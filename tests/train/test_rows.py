@@ -12,8 +12,9 @@ from protein2text.models.batches import pack
 from protein2text.models.chat import IGNORED, PROTEIN_ID, Example
 from protein2text.models.encoders import reading_of
 from protein2text.train import rows as rows_module
-from protein2text.train.plan import Plan, RecordSize, counted_ids
+from protein2text.train.plan import Plan, RecordSize
 from protein2text.train.rows import TokenizeJob, gather, places_of, planned_rows, read_steps, tokenize
+from tests.train.conftest import counted_ids
 
 
 @pytest.fixture

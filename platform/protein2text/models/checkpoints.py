@@ -5,7 +5,6 @@ A folder without a manifest is unfinished; a folder that differs from its manife
 
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_manifest(folder: Path) -> None:
-    """List every file of a folder with its size and sum; written to a temporary name, flushed, then renamed."""
+    """List every file of a folder with its size and sum; written to a temporary name, then renamed."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         files = {
@@ -31,10 +30,7 @@ def write_manifest(folder: Path) -> None:
             for path, digest in zip(paths, pool.map(sha256_of, paths), strict=True)
         }
     temporary = folder / f".{MANIFEST}.partial"
-    with temporary.open("w") as file:
-        json.dump({"version": MANIFEST_VERSION, "files": files}, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_text(json.dumps({"version": MANIFEST_VERSION, "files": files}, indent=2))
     for name in files:  # safetensors are written for their owner alone, whatever the umask says
         (folder / name).chmod(temporary.stat().st_mode)
     temporary.replace(folder / MANIFEST)

@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from protein2text.errors import ConfigError
@@ -200,9 +200,3 @@ def epoch_order(record_ids: Sequence[str], seed: int, epoch: int) -> list[int]:
         return hashlib.blake2b(f"{seed}:{epoch}:{record_ids[index]}".encode(), digest_size=16).digest()
 
     return sorted(range(len(record_ids)), key=rank)
-
-
-def counted_ids(plan: Plan, step: int, num_workers: int) -> list[str]:
-    """Ids that carry weight in a step, over all workers, sorted; for logs and tests."""
-    micro_batches = chain.from_iterable(plan.step(step, num_workers))
-    return sorted(plan.records[index].record_id for batch in micro_batches if batch.counted for index in batch.records)
