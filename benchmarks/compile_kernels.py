@@ -8,7 +8,6 @@ Needs no GPU. One row a kernel, tile and dtype as the package ships them; exits 
 import csv
 import sys
 
-import triton
 from rows import RESULTS
 
 from protein2text_kernels.ahead_of_time import compile_all
@@ -18,20 +17,12 @@ PATH = RESULTS / "kernels_sm90.csv"
 
 def main() -> int:
     """Compile, write and print the table."""
-    rows = [
-        {
-            "kernel": done.case.name, "dtype": done.case.dtype, "tile": done.case.tile, "warps": done.case.num_warps,
-            "stages": done.case.num_stages, "registers": done.registers, "spill_instructions": done.spills,
-            "stack_bytes": done.stack_bytes, "shared_bytes": done.shared_bytes, "hgmma": done.num_hgmma,
-            "problems": "; ".join(done.problems), "triton": triton.__version__,
-        }
-        for done in compile_all()
-    ]  # fmt: skip
+    rows = [done.row() for done in compile_all()]
     with PATH.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    sys.stdout.writelines("\t".join(map(str, row.values())) + "\n" for row in rows)
+    sys.stdout.writelines("\t".join(row.values()) + "\n" for row in rows)
     return int(any(row["problems"] for row in rows))
 
 

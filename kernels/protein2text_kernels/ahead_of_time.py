@@ -17,6 +17,8 @@ OPERATIONS = ("bias_gelu", "qkv_rope", "residual_layer_norm", "ragged_cross_atte
 CAPABILITY = 90
 MAX_SHARED_BYTES = 227 * 1024
 """Shared memory that a block may use at this capability (CUDA C programming guide, technical specifications)."""
+ESM2 = ((320, 20), (1280, 20), (2560, 40))
+"""Width and heads of the encoders that the presets name: 8M, 650M and 3B."""
 DTYPES = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16"}
 """Operands and Triton's pointers to them."""
 
@@ -43,6 +45,12 @@ class Case:
         """Triton's type of each argument; what is not named otherwise points to operands."""
         types = dict.fromkeys(self.constexprs, "constexpr") | self.other_types
         return {name: types.get(name, DTYPES[self.dtype]) for name in self.kernel.arg_names}
+
+    @property
+    def specialized(self) -> list[str]:
+        """Ragged sizes that Triton makes machine code for the values of; strides are a model's own and may be."""
+        integers = [each for each in self.kernel.params if self.signature[each.name] == "i32"]
+        return [each.name for each in integers if "stride" not in each.name and not each.do_not_specialize]
 
     @property
     def name(self) -> str:
@@ -72,7 +80,21 @@ class Compiled:
             found.append(f"{self.shared_bytes} B of shared memory; a block has {MAX_SHARED_BYTES}")
         if self.case.multiplies and self.case.dtype != "float32" and not self.num_hgmma:
             found.append("no HGMMA: its products run on the older tensor-core path")
+        if self.case.specialized:
+            found.append(f"compiled anew for values of {', '.join(self.case.specialized)}")
         return found
+
+    def row(self) -> dict[str, str]:
+        """What the table says of it."""
+        import triton
+
+        values = {
+            "kernel": self.case.name, "dtype": self.case.dtype, "tile": self.case.tile, "warps": self.case.num_warps,
+            "stages": self.case.num_stages, "registers": self.registers, "spill_instructions": self.spills,
+            "stack_bytes": self.stack_bytes, "shared_bytes": self.shared_bytes, "hgmma": self.num_hgmma,
+            "problems": "; ".join(self.problems), "triton": triton.__version__,
+        }  # fmt: skip
+        return {name: str(value) for name, value in values.items()}
 
 
 def all_cases() -> list[Case]:

@@ -36,9 +36,16 @@ ran: dict[str, Choice] = {}
 _forced: list[Choice] = []
 
 
-def choose(operation: str, tensor: Tensor) -> Implementation:
-    """The implementation that is to run on a tensor, noted in `ran`."""
-    choice = _forced[-1] if _forced else choice_for(tensor.device, tensor.dtype)
+def choose(operation: str, tensor: Tensor, unable: str | None = None) -> Implementation:
+    """The implementation that is to run on a tensor, noted in `ran`.
+
+    Args:
+        unable: why the operation's kernel cannot take these operands, if it cannot.
+    """
+    if unable is not None:
+        choice = Choice("naive", unable)
+    else:
+        choice = _forced[-1] if _forced else choice_for(tensor.device, tensor.dtype)
     ran[operation] = choice
     return choice.name
 

@@ -136,12 +136,14 @@ def _kernels() -> list[Finding]:
         return []
     import torch
 
+    from protein2text_kernels.ahead_of_time import OPERATIONS
     from protein2text_kernels.registry import choice_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     choice = choice_for(device, torch.bfloat16)
     words = {"triton": "Triton", "naive": "plain torch"}
-    return [Finding("kernels", "ok", f"{words[choice.name]}: {choice.reason}")]
+    detail = f"{', '.join(OPERATIONS)} run in {words[choice.name]}: {choice.reason}"
+    return [Finding("kernels", "ok", detail)]
 
 
 def _memory() -> Finding:

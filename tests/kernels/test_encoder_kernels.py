@@ -85,4 +85,26 @@ def test_a_row_has_the_same_bits_alone_and_among_others(interpreted: Interpreted
     alone = norm(rows[17:18], other[17:18], vector, vector, vector, 1e-5)
     assert all(torch.equal(one, many[17:18]) for one, many in zip(alone, among, strict=True))
     assert torch.equal(gelu(rows[17:18], vector), gelu(rows, vector)[17:18])
-    assert torch.equal(gelu(rows, vector), gelu(rows, vector))
+    rope = interpreted("qkv_rope").qkv_rope
+    qkv, bias, cos, sin = (
+        torch.randn(shape, generator=generator) for shape in ((40, 3, 2, 20), (3, 2, 20), (40, 20), (40, 20))
+    )
+    turned = rope(qkv, bias, cos, sin, 0.3)
+    alone = rope(qkv[33:34], bias, cos[33:34], sin[33:34], 0.3)
+    assert all(torch.equal(one, many[33:34]) for one, many in zip(alone, turned, strict=True))
+
+
+@pytest.mark.usefixtures("guarded")
+def test_every_run_has_the_same_bits(interpreted: Interpreted) -> None:
+    generator = torch.Generator().manual_seed(2)
+    rows, other, vector = (torch.randn(shape, generator=generator) for shape in ((9, 80), (9, 80), (80,)))
+    qkv, bias, table = (torch.randn(shape, generator=generator) for shape in ((9, 3, 2, 20), (3, 2, 20), (9, 20)))
+
+    def run() -> list[Tensor]:
+        return [
+            interpreted("bias_gelu").bias_gelu(rows, vector),
+            *interpreted("residual_layer_norm").residual_layer_norm(rows, other, vector, vector, vector, 1e-5),
+            *interpreted("qkv_rope").qkv_rope(qkv, bias, table, table, 0.3),
+        ]
+
+    assert all(torch.equal(once, again) for once, again in zip(run(), run(), strict=True))

@@ -32,7 +32,7 @@ def gradients(outputs: list[Tensor], leaves: list[Tensor]) -> tuple[Tensor, ...]
     return torch.autograd.grad(outputs, leaves, upstream)
 
 
-@pytest.mark.parametrize(("rows", "width", "depth"), [(1, 5, 1), (33, 12, 2), (7, 40, 6)])
+@pytest.mark.parametrize(("rows", "width", "depth"), [(1, 5, 1), (33, 12, 2), (7, 40, 6), (5, 9, 8)])
 @pytest.mark.parametrize("with_states", [True, False])
 def test_equals_the_layers_one_by_one(rows: int, width: int, depth: int, with_states: bool) -> None:
     states, position, layers = drawn(rows, width, depth, torch.float64)

@@ -23,7 +23,10 @@ def test_versions_are_those_installed(tmp_path: Path) -> None:
 def test_it_says_which_kernels_run_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     finding = named(examine(tmp_path))["kernels"]
-    assert finding.detail == "plain torch: tensors on cpu; the kernels need an NVIDIA GPU"
+    assert finding.detail == (
+        "bias_gelu, qkv_rope, residual_layer_norm, ragged_cross_attention, splice run in plain torch: "
+        "tensors on cpu; the kernels need an NVIDIA GPU"
+    )
 
 
 def test_a_missing_package_is_named_with_its_purpose_and_remedy(

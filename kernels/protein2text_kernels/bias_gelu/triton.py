@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from protein2text_kernels.ahead_of_time import DTYPES, Case
+from protein2text_kernels.ahead_of_time import DTYPES, ESM2, Case
 
 ROWS, COLUMNS, WARPS = 8, 512, 4
 
@@ -37,9 +37,12 @@ def bias_gelu(rows_SF: Tensor, bias_F: Tensor) -> Tensor:
 
 
 def cases() -> list[Case]:
-    """What ESM-2 650M compiles."""
-    sizes = {"F": 5120, "ROWS": ROWS, "COLUMNS": COLUMNS}
+    """What the presets' encoders compile; their feed-forward is four times as wide."""
     return [
-        Case(bias_gelu_kernel, dtype, f"{ROWS}x{COLUMNS}", sizes, WARPS, other_types={"num_rows": "i32"})
+        Case(
+            bias_gelu_kernel, dtype, f"{ROWS}x{COLUMNS} of F={4 * width}",
+            {"F": 4 * width, "ROWS": ROWS, "COLUMNS": COLUMNS}, WARPS, other_types={"num_rows": "i32"},
+        )
         for dtype in DTYPES
-    ]
+        for width, _ in ESM2
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from protein2text_kernels.ahead_of_time import DTYPES, Case
+from protein2text_kernels.ahead_of_time import DTYPES, ESM2, Case
 
 ROWS, WARPS = 32, 4
 
@@ -60,8 +60,12 @@ def qkv_rope(
 
 
 def cases() -> list[Case]:
-    """What ESM-2 650M compiles."""
-    sizes = {"scale": 0.125, "HEADS": 20, "C": 64, "HALF": 32, "ROWS": ROWS}
+    """What the presets' encoders compile."""
     return [
-        Case(qkv_rope_kernel, dtype, f"{ROWS}x64", sizes, WARPS, other_types={"num_rows": "i32"}) for dtype in DTYPES
-    ]
+        Case(qkv_rope_kernel, dtype, f"{ROWS}x{width // heads} of H={heads}", {
+            "scale": (width // heads) ** -0.5, "HEADS": heads, "C": width // heads,
+            "HALF": triton.next_power_of_2(width // heads // 2), "ROWS": ROWS,
+        }, WARPS, other_types={"num_rows": "i32"})
+        for dtype in DTYPES
+        for width, heads in ESM2
+    ]  # fmt: skip

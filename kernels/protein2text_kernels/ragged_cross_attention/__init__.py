@@ -42,7 +42,9 @@ def ragged_cross_attention(
             f"lengths of {len(lengths)} proteins add up to {sum(lengths)}; the tensors hold "
             f"{queries_BKHC.shape[0]} proteins and {residue_keys_SHC.shape[0]} residue rows"
         )
-    if queries_BKHC.shape[3] <= MAX_CHANNELS and choose("ragged_cross_attention", queries_BKHC) == "triton":
+    channels = queries_BKHC.shape[3]
+    too_wide = f"heads of {channels} channels; the kernels take {MAX_CHANNELS}" if channels > MAX_CHANNELS else None
+    if choose("ragged_cross_attention", queries_BKHC, unable=too_wide) == "triton":
         attended: Tensor = _TritonAttention.apply(  # type: ignore[no-untyped-call]
             queries_BKHC, latent_keys_BKHC, latent_values_BKHC, residue_keys_SHC, residue_values_SHC, cu_seqlens_B1,
             tuple(lengths), scale,

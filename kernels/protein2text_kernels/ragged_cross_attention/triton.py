@@ -9,6 +9,7 @@ from torch import Tensor
 
 from protein2text_kernels.ahead_of_time import DTYPES, Case
 from protein2text_kernels.ragged_cross_attention.triton_kernels import (
+    RAGGED,
     attention_backward_kernel,
     attention_forward_kernel,
     join_attention_kernel,
@@ -17,6 +18,8 @@ from protein2text_kernels.ragged_cross_attention.triton_kernels import (
 from protein2text_kernels.ragged_cross_attention.work import Work
 
 LOG2_E = 1.4426950408889634
+NARROWEST = 64
+"""Of a block, in latents and in channels: the warp-group products take 64 rows, and what is masked costs no memory."""
 
 
 class Tile(NamedTuple):
@@ -99,12 +102,12 @@ def differentiate(
     by_block = [
         torch.empty((num_blocks, *operand.shape), dtype=between, device=operand.device) for operand in operands[1:5]
     ]
-    block_strides = (by_block[2][0].numel(), by_block[0][0].numel())
+    block_rows = (len(operands.keys_SHC), len(output_BKHC) * latents)
     parts = (work.num_slots, latents, heads, channels)
     part_gradients = torch.empty(parts, dtype=torch.float32, device=output_BKHC.device)
     attention_backward_kernel[(len(work.items), heads, num_blocks)](
         *operands[:5], output_BKHC, upstream_BKHC.contiguous(), normalizers_BKH, query_gradients, *by_block,
-        part_gradients, work.items, *_strides(operands), scale * LOG2_E, scale, operands.cu_seqlens_B1, *block_strides,
+        part_gradients, work.items, *_strides(operands), scale * LOG2_E, scale, operands.cu_seqlens_B1, *block_rows,
         **sizes, **_arithmetic(output_BKHC.dtype, tile), num_warps=tile.num_warps, num_stages=tile.num_stages,
     )  # fmt: skip
     if len(work.cut):
@@ -140,8 +143,8 @@ def _strides(operands: Operands) -> list[int]:
 
 def _sizes(latents: int, heads: int, channels: int, tile: Tile) -> tuple[dict[str, int], int]:
     """What the kernels are compiled for, and how many blocks of latents there are."""
-    block = min(tile.latents, max(16, triton.next_power_of_2(latents)))
-    widest = max(16, triton.next_power_of_2(channels))
+    block = min(tile.latents, max(NARROWEST, triton.next_power_of_2(latents)))
+    widest = max(NARROWEST, triton.next_power_of_2(channels))
     return {"K": latents, "H": heads, "C": channels, "BLOCK_K": block, "BLOCK_C": widest}, triton.cdiv(latents, block)
 
 
@@ -150,31 +153,36 @@ def _arithmetic(dtype: torch.dtype, tile: Tile) -> dict[str, Any]:
     return {"BLOCK_N": tile.keys, "PRECISION": tile.precision, "UPCAST": interpreted}
 
 
+SHAPES = ((128, 64), (64, 64), (128, 128), (64, 128), (32, 40), (16, 24))
+"""Latents and channels that are compiled ahead: protein2text-8b's first, starter's and tiny's last."""
+
+
 def cases() -> list[Case]:
-    """The published shape, 64 latents, and the widest heads."""
+    """Every block there is, filled, and the shipped presets', which fill none; parts are joined in two blocks only."""
     names = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    pairs = (
-        (forward_tile, attention_forward_kernel, join_attention_kernel),
-        (backward_tile, attention_backward_kernel, join_gradients_kernel),
-    )
     found = []
-    for latents, channels in ((128, 64), (64, 64), (128, 128)):
-        for name in DTYPES:
-            for tile_of, kernel, join in pairs:
+    for name in DTYPES:
+        for latents, channels in SHAPES:
+            for tile_of, kernel in (
+                (forward_tile, attention_forward_kernel),
+                (backward_tile, attention_backward_kernel),
+            ):
                 tile = tile_of(names[name], channels)
                 sizes, _ = _sizes(latents, 8, channels, tile)
-                constants = sizes | _arithmetic(names[name], tile) | {"UPCAST": False}
-                found.append(_case(kernel, name, constants, tile))
-                joined, _ = _sizes(latents, 8, channels, join_tile(channels))
-                found.append(_case(join, name, joined, join_tile(channels)))
+                found.append(_case(kernel, name, sizes | _arithmetic(names[name], tile) | {"UPCAST": False}, tile))
+        for channels in (64, 128):
+            for kernel in (join_attention_kernel, join_gradients_kernel):
+                sizes, _ = _sizes(128, 8, channels, join_tile(channels))
+                found.append(_case(kernel, name, sizes, join_tile(channels)))
     return found
 
 
 def _case(kernel: Any, dtype: str, constants: dict[str, Any], tile: Tile) -> Case:
     floats = ("normalizers", "part_sums", "part_normalizers", "part_gradients")
     types = dict.fromkeys(floats, "*fp32") | dict.fromkeys(("items", "cut", "first_rows"), "*i32")
-    types |= {name: "i32" for name in kernel.arg_names if "_stride" in name} | {"factor": "fp32", "scale": "fp32"}
-    size = f"{constants['BLOCK_K']}x{tile.keys}x{constants['BLOCK_C']}"
+    types |= {name: "i32" for name in kernel.arg_names if "_stride" in name or name in RAGGED}
+    types |= {"factor": "fp32", "scale": "fp32"}
+    size = f"{constants['BLOCK_K']}x{tile.keys}x{constants['BLOCK_C']} of K={constants['K']} C={constants['C']}"
     return Case(
         kernel, dtype, size, constants, tile.num_warps, tile.num_stages,
         {name: kind for name, kind in types.items() if name in kernel.arg_names}, multiplies=bool(tile.keys),

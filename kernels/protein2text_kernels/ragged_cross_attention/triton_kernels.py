@@ -12,6 +12,9 @@ Scores are kept in base 2: ``exp2(score * log2(e) - maximum)``.
 import triton
 import triton.language as tl
 
+RAGGED = ["block_rows", "latent_block_rows"]
+"""Integers that change from batch to batch: no machine code is made for their values."""
+
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _product(left, right, PRECISION: tl.constexpr, UPCAST: tl.constexpr):  # type: ignore[no-untyped-def]
@@ -152,18 +155,18 @@ def _differentiate(  # type: ignore[no-untyped-def]
     return query_gradient
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=RAGGED)  # type: ignore[untyped-decorator]
 def attention_backward_kernel(  # type: ignore[no-untyped-def]
     queries, latent_keys, latent_values, keys, values, output, upstreams, normalizers, query_gradients,
     latent_key_gradients, latent_value_gradients, key_gradients, value_gradients, part_gradients, items,
     query_stride_b, query_stride_k, latent_key_stride_b, latent_key_stride_k, latent_value_stride_b,
-    latent_value_stride_k, key_stride, value_stride, factor, scale, first_rows, block_stride, latent_block_stride,
+    latent_value_stride_k, key_stride, value_stride, factor, scale, first_rows, block_rows, latent_block_rows,
     K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_C: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """One item of the work list, one head and one block of latents a program; gradients are contiguous.
 
-    Keys and values have a gradient from each block of latents, ``block_stride`` or ``latent_block_stride`` apart.
+    Keys and values have a gradient from each block of latents, ``block_rows`` or ``latent_block_rows`` rows apart.
     """
     item, head = tl.program_id(0), tl.program_id(1)
     protein = tl.load(items + item * 4).to(tl.int64)
@@ -177,10 +180,10 @@ def attention_backward_kernel(  # type: ignore[no-untyped-def]
     normalizer = tl.load(normalizers + first + latent * H, mask=latent < K, other=1e30)
     gradient = tl.zeros([BLOCK_K, BLOCK_C], tl.float32)
     block = tl.program_id(2).to(tl.int64)
-    key_gradients += block * block_stride + head * C
-    value_gradients += block * block_stride + head * C
+    key_gradients += block * block_rows * (H * C) + head * C
+    value_gradients += block * block_rows * (H * C) + head * C
     if begin == tl.load(first_rows + protein):
-        own = block * latent_block_stride + protein * K * H * C + head * C
+        own = (block * latent_block_rows + protein * K) * (H * C) + head * C
         gradient = _differentiate(
             query, upstream, normalizer, inner, gradient, latent_keys + protein * latent_key_stride_b + head * C,
             latent_values + protein * latent_value_stride_b + head * C, latent_key_gradients + own,

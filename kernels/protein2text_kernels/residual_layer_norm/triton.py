@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from protein2text_kernels.ahead_of_time import DTYPES, Case
+from protein2text_kernels.ahead_of_time import DTYPES, ESM2, Case
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -48,18 +48,16 @@ def residual_layer_norm(
 
 
 def cases() -> list[Case]:
-    """What ESM-2 650M and 3B compile."""
+    """What the presets' encoders compile."""
     return [
         Case(
-            residual_layer_norm_kernel,
-            dtype,
-            f"1x{columns}",
-            {"eps": 1e-5, "E": width, "COLUMNS": columns},
-            _num_warps(columns),
+            residual_layer_norm_kernel, dtype, f"1x{triton.next_power_of_2(width)} of E={width}",
+            {"eps": 1e-5, "E": width, "COLUMNS": triton.next_power_of_2(width)},
+            _num_warps(triton.next_power_of_2(width)),
         )
         for dtype in DTYPES
-        for width, columns in ((1280, 2048), (2560, 4096))
-    ]
+        for width, _ in ESM2
+    ]  # fmt: skip
 
 
 def _num_warps(columns: int) -> int:

@@ -23,7 +23,8 @@ def splice(words_VD: Tensor, rows_LD: Tensor, plan: Plan) -> Tensor:
         ``(T, D)`` in the words' dtype. The gradient of a protein's row is the sum over its places, in their order and
         in float32; words that want a gradient keep to plain torch.
     """
-    if not words_VD.requires_grad and choose("splice", words_VD) == "triton":
+    trained = "the words want a gradient; the kernel leaves them none" if words_VD.requires_grad else None
+    if choose("splice", words_VD, unable=trained) == "triton":
         spliced: Tensor = _TritonSplice.apply(words_VD, rows_LD, plan)  # type: ignore[no-untyped-call]
         return spliced
     return naive.splice(words_VD, rows_LD, plan)
