@@ -34,7 +34,7 @@ MAX_NEIGHBORS = 1000
 """Candidates aligned per query at first; a query whose candidates were all neighbors is searched again with more."""
 
 _EXHAUSTIVE = ("--prefilter-mode", "2")
-_END_WITH_STDIN = ("sh", "-c", "read -r line; kill -KILL 0")
+_END_WITH_STDIN = ("/bin/sh", "-c", "read -r line; kill -KILL 0")
 """Ends its process group once its stdin is closed, as it is when the process that holds the other end is killed: a
 search is a shell that starts one program after the other."""
 _HIT = "query,target,fident,qcov,tcov,bits"
