@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -196,6 +197,31 @@ def test_the_same_command_asks_only_again_for_what_failed(made: Made, tmp_path: 
     assert again.already_done
     assert again.checksum == mended.checksum
     assert len(made.server.asked) == asked + 1
+
+
+def test_two_generators_give_what_one_gives(made: Made, tmp_path: Path) -> None:
+    both_at_work = threading.Event()
+    seeds: set[int] = set()
+
+    def answer(body: dict[str, Any]) -> Reply:
+        seeds.add(body["seed"])
+        if len(seeds) > 1:  # one generator alone asks about one passage at a time
+            both_at_work.set()
+        assert both_at_work.wait(300)
+        return made.replies[beginning(abstract_in(body))]
+
+    scaling = GeneratorScaling(num_workers=2, cpus_per_worker=0.5, batch_passages=1)
+    with answer_server(answer) as server:
+        summary = make_qa(made.literature, tmp_path / "qa", config(server), scaling=scaling)
+    assert seeds == {body["seed"] for body in made.server.asked}
+    assert_nothing_lost(summary, tmp_path / "qa")
+    assert summary.checksum == made.summary.checksum
+    for kind in ("records", "rejects"):
+        ours, theirs = (
+            {json.dumps(row, sort_keys=True) for row in rows_of(folder, kind)}
+            for folder in (tmp_path / "qa", made.folder)
+        )
+        assert ours == theirs
 
 
 def test_other_rules_check_again_without_a_generator(made: Made, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from protein2text.data.qa.generator_config import GeneratorConfig
 from protein2text.data.qa.run import make_qa
 from tests.data.qa.answer_server import Reply, answer_server
 from tests.data.qa.literature import write_literature
+from tests.data.qa.random_llama import write_random_llama
 from tests.data.qa.whole_runs import abstract_in, assert_nothing_lost, config, many, pair, rows_of, wrote
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -100,6 +103,43 @@ def killed_then_resumed(literature: Path, folder: Path, address: str, kills: lis
     assert as_set(output) == as_set(folder / "undisturbed")
     assert_nothing_lost(resumed, output)
     assert len(rows_of(output, "generated")) == undisturbed.passages
+
+
+@pytest.mark.slow
+def test_a_loaded_model_killed_and_run_again_writes_the_same_texts(local_ray: str, tmp_path: Path) -> None:
+    """What was stored is not written again, and the rest is what an undisturbed run writes, each text once."""
+    literature = write_literature(tmp_path / "literature", many(40), rows_per_shard=17)
+    llama = write_random_llama(tmp_path / "llama")
+    settings = GeneratorConfig(model=str(llama), max_new_tokens=60, temperature=1.0, top_p=1.0)
+    undisturbed = make_qa(literature, tmp_path / "undisturbed", settings)
+    output = tmp_path / "killed"
+    command = [
+        sys.executable, "-m", "protein2text.cli", "data", "qa", str(literature), "--output", str(output),
+        "--generator", str(llama), "--temperature", "1", "--top-p", "1", "--max-new-tokens", "60", "--batch", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": local_ray}, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list((output / "generated").glob("*.parquet")):
+        assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it was at work"
+    stored = {row["passage_id"]: row["text"] for row in rows_of(output, "generated")}
+    resumed = make_qa(literature, output, settings)
+    assert 0 < len(stored) == undisturbed.passages - resumed.generated < undisturbed.passages
+    written = rows_of(output, "generated")
+    assert sorted(written, key=by_passage) == sorted(rows_of(tmp_path / "undisturbed", "generated"), key=by_passage)
+    assert len({row["text"] for row in written}) > 1, "else the seeds were not used"
+    assert stored.items() <= {row["passage_id"]: row["text"] for row in written}.items()
+    assert resumed.checksum == undisturbed.checksum
+    assert as_set(output) == as_set(tmp_path / "undisturbed")
+    assert_nothing_lost(resumed, output)
+
+
+def by_passage(row: dict[str, Any]) -> str:
+    return str(row["passage_id"])
 
 
 def ligands(abstracts: list[str]) -> list[int]:
