@@ -2,6 +2,7 @@
 a time, with answers of very unequal lengths."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from protein2text.config import RunConfig
-from protein2text.models.batches import pack
+from protein2text.models.batches import pack, pack_proteins
 from protein2text.models.chat import Example
+from protein2text.models.feature_cache import open_cache
 from protein2text.models.protein_to_text import ProteinToText
 from protein2text.train.plan import StepSize
 from protein2text.train.planned import PlannedMicroBatch, PlannedStep
@@ -22,6 +24,8 @@ EVEN: Shares = [[(LONG, True), (SHORT, True)], [(MIDDLE, True), (SHORT, False)]]
 """For each worker its micro-batches, and whether they count; the last is a filler."""
 ONE_IDLE: Shares = [[([*LONG, *SHORT, *MIDDLE], True)], [(SHORT, False)]]
 ALONE: Shares = [[(LONG, True), (SHORT, True), (MIDDLE, True)]]
+QUESTIONS: Shares = [[(["P09:q0", "P14:q0"], True), (["P11:q1"], True)], [(["P08:q0"], True), (["P11:q1"], False)]]
+"""Answers of five, four and half a sentence, the last about two proteins."""
 
 
 @pytest.fixture
@@ -44,18 +48,26 @@ def reference(config: RunConfig, rows: dict[str, Any], weights: dict[str, float]
     torch.manual_seed(config.seed)
     model = ProteinToText(config.model)
     model.set_stage("alignment")
+    return loss_and_gradients(model, rows, weights)
+
+
+def loss_and_gradients(
+    model: ProteinToText, rows: dict[str, Any], weights: dict[str, float]
+) -> tuple[float, dict[str, Tensor]]:
     total = 0.0
     for name, weight in weights.items():
         row = rows[name]
-        loss = model(pack([Example(row["ids"], row["labels"])], [row["sequences"]], config.model.bridge)) * weight
+        loss = model(pack([Example(row["ids"], row["labels"])], [row["sequences"]], model.config.bridge)) * weight
         loss.backward()
         total += loss.item()
     gradients = {name: parameter.grad for name, parameter in model.trainable().items() if parameter.grad is not None}
     return total, gradients
 
 
-def step_of(workers: Any, config: RunConfig, rows: dict[str, Any], shares: Shares) -> list[tuple[float, Any]]:
-    """Each worker's loss and gradients."""
+def step_of(
+    workers: Any, config: RunConfig, rows: dict[str, Any], shares: Shares, start: Path | None = None
+) -> list[tuple[float, Any]]:
+    """Each worker's loss and gradients, of instruction tuning if there is a model to start with."""
 
     def micro_batch(names: Sequence[str], counted: bool) -> PlannedMicroBatch:
         examples = [Example(rows[name]["ids"], rows[name]["labels"]) for name in names]
@@ -67,7 +79,8 @@ def step_of(workers: Any, config: RunConfig, rows: dict[str, Any], shares: Share
     planned = [
         PlannedStep(0, [micro_batch(*item) for item in share], size, num_micro_batches=len(counted)) for share in shares
     ]
-    results = workers.run("one_step", StageTask(config, "alignment", 1, {}), planned)
+    task = StageTask(config, "instruction" if start else "alignment", 1, {}, start=start)
+    results = workers.run("one_step", task, planned)
     return [(loss_sum / size.num_supervised, gradients) for loss_sum, gradients in results]
 
 
@@ -118,3 +131,37 @@ def test_per_device_mean_weighs_each_micro_batch_alike(
     assert_equal(step_of(two_workers, config, rows, EVEN), *expected)
     means = dict.fromkeys(weights, 1 / sum(rows[name]["num_supervised"] for name in weights))
     assert abs(reference(config, rows, means)[0] / expected[0] - 1) > 1e-3, "the two norms differ on these records"
+
+
+@pytest.mark.parametrize(("zero_stage", "is_cached"), [(2, False), (2, True), (3, False)])
+def test_a_step_of_instruction_tuning_is_one_workers_plain_one_with_and_without_cached_features(
+    two_workers: Any, plain: Any, config: RunConfig, tmp_path: Path, zero_stage: int, is_cached: bool
+) -> None:
+    """LoRA's B is not zero, so that A has gradients too, and its dropout is off. Cached states lie in a folder that the
+    workers only read, and which holds them all."""
+    values = changed(config, zero_stage).model_dump(mode="json")
+    values["model"]["decoder"]["lora"]["dropout"] = 0.0
+    values["instruction"]["max_grad_norm"] = 1e9
+    features = tmp_path / "features"
+    config = RunConfig.parse(values | {"data": values["data"] | {"features": str(features) if is_cached else None}})
+    rows = {row["record_id"]: row for row in plain.tokenized(config, "instruction").to_pylist()}
+    names = [name for share in QUESTIONS for part, counted in share if counted for name in part]
+    lengths = [rows[name]["num_supervised"] for name in names]
+    assert max(lengths) > 3 * min(lengths)
+
+    torch.manual_seed(config.seed)
+    model = ProteinToText(config.model)
+    model.set_stage("instruction")
+    for name, parameter in model.trainable().items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path / "start")
+    loss, gradients = loss_and_gradients(model, rows, dict.fromkeys(names, 1 / sum(lengths)))
+    assert any("lora_A" in name for name in gradients)
+    assert all(gradient.any() for gradient in gradients.values())
+    if is_cached:
+        cache = open_cache(model.encoder, model.reading, "fp32", features, 2**30)
+        for sequence in {sequence for name in names for sequence in rows[name]["sequences"]}:
+            cache(pack_proteins([sequence], model.reading))
+        cache.flush()
+    assert_equal(step_of(two_workers, config, rows, QUESTIONS, tmp_path / "start"), loss, gradients)

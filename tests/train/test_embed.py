@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from protein2text.models.encoders import build_encoder, reading_of
 from protein2text.models.feature_cache import encoding_of
 from protein2text.models.feature_store import FeatureStore, checksum_of
 from protein2text.train import embed as embed_module
-from protein2text.train.embed import EmbedJob, Pool, embed
+from protein2text.train.embed import Embedder, EmbedJob, Pool, embed
 from protein2text.train.events import read_events, read_steps
 
 
@@ -39,15 +40,36 @@ def sequences_of(config: RunConfig) -> set[str]:
     return {protein["sequence"] for record in iter_local(config.data.corpus) for protein in record["proteins"]}
 
 
+def noting(notes: Path) -> type[Embedder]:
+    """`Embedder`, each of whose actors notes that it has work and goes on when two have; a class in a function, because
+    Ray sends such a one whole."""
+
+    class Noting(Embedder):
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+            (notes / str(os.getpid())).touch()
+            until = time.monotonic() + 120
+            while len(list(notes.iterdir())) < 2:
+                assert time.monotonic() < until, "no other actor has work"
+                time.sleep(0.05)
+            return super().__call__(batch)
+
+    return Noting
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_every_protein_of_corpora_and_files_is_there_as_the_encoder_gives_it(
-    run_config: RunConfig, job: EmbedJob, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+    run_config: RunConfig, job: EmbedJob, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Two actors fill the folder at the same time."""
+    (tmp_path / "notes").mkdir()
+    monkeypatch.setattr(embed_module, "Embedder", noting(tmp_path / "notes"))
     fasta = b">A1 one\nMKVLAA\n>A2 bad\nMKV1AA\n>A3 again\nMKVLAA\n>A4 cut\nMKV"
     (tmp_path / "more.fasta.gz").write_bytes(gzip.compress(fasta)[:-9])
     sources = [*run_config.data.corpus, str(tmp_path / "more.fasta.gz")]
     told: list[dict[str, Any]] = []
-    summary = embed(sources, job, Pool(), progress=told.append)
+    summary = embed(sources, job, Pool(num_workers=2), progress=told.append)
+    assert len(list((tmp_path / "notes").iterdir())) == 2
     assert "more.fasta.gz was not read to its end: the gzip file breaks off" in caplog.text
     wanted = sequences_of(run_config) | {"MKVLAA"}
     assert (summary.proteins, summary.embedded, summary.already_there) == (len(wanted), len(wanted), 0)

@@ -22,10 +22,10 @@ from protein2text.train.events import Event, read_events, read_steps
 from protein2text.train.run import train_stage
 from protein2text.train.run_lock import DRIVER, WRITER, hold
 from protein2text.train.task import StageTask
+from tests.train.conftest import assert_weights_follow, merged
 
 LOSS_TOLERANCE = 1e-5
-WEIGHTS_TOLERANCE = 1e-4
-"""Largest relative L2 distance of a parameter after a change of the number of workers; sums run in another order."""
+"""Relative, after a change of the number of workers; sums run in another order."""
 
 
 def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
@@ -34,11 +34,7 @@ def renamed(values: dict[str, Any], name: str, **changes: Any) -> RunConfig:
 
 def trained(workers: Any) -> dict[int, list[str]]:
     """Ids of the records of each step, over the workers."""
-    merged: dict[int, list[str]] = {}
-    for answer in workers.answers:
-        for step, ids in answer.items():
-            merged[step] = sorted([*merged.get(step, []), *ids])
-    return merged
+    return merged(workers.answers)
 
 
 def steps_done(task: StageTask) -> list[Event]:
@@ -82,11 +78,7 @@ def test_world_size_changed_from_two_to_one_and_back(
     assert losses == pytest.approx(calm, rel=LOSS_TOLERANCE)
     sizes, calm_sizes = ([event["tokens"] for event in read_steps(each.events)] for each in (task, whole))
     assert sizes == calm_sizes
-    weights, calm_weights = final_weights(task), final_weights(whole)
-    assert weights.keys() == calm_weights.keys()
-    for name, weight in weights.items():
-        distance = torch.linalg.vector_norm(weight - calm_weights[name]) / torch.linalg.vector_norm(calm_weights[name])
-        assert distance < WEIGHTS_TOLERANCE, f"{name} {distance}"
+    assert_weights_follow(task.checkpoints, whole.checkpoints, task.num_steps)
 
 
 def test_mid_epoch_resume_has_disjoint_and_complete_consumed_and_remaining_records(

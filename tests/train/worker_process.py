@@ -218,6 +218,7 @@ def one_step(task: StageTask, planned: list[PlannedStep]) -> tuple[float, dict[s
         model.encoder = open_cache(model.encoder, model.reading, stage.precision, task.features, max_bytes)
     engine = DeepSpeedEngine(model, config=stage, zero_stage=task.config.scaling.zero_stage, device=CPU)
     loss_sum, _ = loop.train_step(task, engine, planned[dist.get_rank()], rate=0.0)
+    assert stage.state_cache_gib or not task.features or not model.encoder.num_encoded, "a full folder is only read"
     moments = engine.full_state()["exp_avg"]
     return float(loss_sum), {name: moment / (1 - stage.betas[0]) for name, moment in moments.items()}
 
