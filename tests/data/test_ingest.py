@@ -331,7 +331,7 @@ def test_a_downloaded_table_gives_release_and_licence_to_every_record(tmp_path: 
     write_table(download / "uniprot.tsv", 3)
     origin = {"query": "insulin", "url": "x", "release": "2026_01", "entries": 3, "licence": "CC BY 4.0"}
     (download / "uniprot.tsv.origin.json").write_text(json.dumps(origin))
-    summary = ingest([], str(tmp_path / "corpus"), max_residues=100, uniprot="insulin")
+    summary = ingest([], str(tmp_path / "corpus"), max_residues=100, uniprot="insulin", uniprot_url="x")
     card = load_card(summary.output)
     assert card["licences"] == {"CC BY 4.0": 3}
     assert card["sources"][0]["release"] == "2026_01"
