@@ -10,7 +10,7 @@ from protein2text.answerers import NEIGHBOURS, REGISTRY, index_folder, locate
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.encoders import reading_of
-from protein2text.models.model_folder import PARTS, read_config
+from protein2text.models.model_config import ModelConfig
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
@@ -31,7 +31,7 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     folder, name, version, uri = locate(config.model, config.tracking_uri)
     if version is None:
         name = config.model_name or MODEL_NAME
-    weights, model = weights_sum(folder), read_config(folder, {})
+    weights, model = weights_sum(folder), _configuration(folder)
     trained = reading_of(model).training_residues
     longest = min(config.max_residues, trained) if model.long_proteins == "refuse" else config.max_residues
     return ModelCard(
@@ -93,7 +93,12 @@ def weights_sum(folder: Path) -> str:
     place = {"source", "revision"}
     parts = {
         "tensors": {name: files[name]["sha256"] for name in files if "/" not in name and name.endswith(".safetensors")},
-        "bases": {part: bases[part]["files"] for part in PARTS},
-        "config": read_config(folder, {}).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
+        "bases": {part: bases[part]["files"] for part in ("encoder", "decoder")},
+        "config": _configuration(folder).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _configuration(folder: Path) -> ModelConfig:
+    path = folder / "config.json"
+    return ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
