@@ -34,7 +34,7 @@ from protein2text.data.patient_http import Patience
 from protein2text.data.protein_names import NamedProteins
 from protein2text.data.sources import warn_of
 from protein2text.outputs import refuse_url
-from protein2text.resources import ray_data_in_order
+from protein2text.resources import ray_data_in_order, starts_local_ray
 
 logger = logging.getLogger(__name__)
 
@@ -125,13 +125,15 @@ def literature(
         writer.refuse(named.refused)
         counts: dict[str, int] = {"proteins": len(named)}
         tasks: list[dict[str, str | None]] = [{"pmcid": None, "path": str(path)} for path in files or ()]
-        with ray_data_in_order():  # refuses a Ray without CPUs now, not after hours of searches
-            if entrez is not None:
-                tasks = _searched(named, lexicon, folder, entrez, writer, counts, progress)
-            knowledge = Knowledge(
-                lexicon, list(named), Gates(licences), services.bucket_url, folder / DOWNLOAD, services.patience
-            )
-            _gather(tasks, knowledge, writer, progress)
+        if not starts_local_ray():
+            with ray_data_in_order():  # refuses a Ray without CPUs now, not after hours of searches
+                pass
+        if entrez is not None:
+            tasks = _searched(named, lexicon, folder, entrez, writer, counts, progress)
+        knowledge = Knowledge(
+            lexicon, list(named), Gates(licences), services.bucket_url, folder / DOWNLOAD, services.patience
+        )
+        _gather(tasks, knowledge, writer, progress)
         card = writer.finish({"inputs": inputs, "names": _names(lexicon), "counts": counts})
     if not card["counts"]["passages"]:
         logger.warning("%s: no passage from %d articles; see quarantine/", folder, card["counts"]["articles_found"])
@@ -191,14 +193,15 @@ def _gather(
 ) -> None:
     if not tasks:
         return
-    num_blocks = math.ceil(len(tasks) / ARTICLES_PER_BLOCK)
-    gather = partial(gather_articles, knowledge=ray.put(knowledge))
-    outcomes = ray.data.from_items(tasks, override_num_blocks=num_blocks).map_batches(
-        gather, batch_size=None, batch_format="pyarrow"
-    )
-    for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
-        writer.add(table)
-        progress(_event(writer.num_found, len(tasks), f"reading, {writer.num_passages} passages"))
+    with ray_data_in_order():
+        num_blocks = math.ceil(len(tasks) / ARTICLES_PER_BLOCK)
+        gather = partial(gather_articles, knowledge=ray.put(knowledge))
+        outcomes = ray.data.from_items(tasks, override_num_blocks=num_blocks).map_batches(
+            gather, batch_size=None, batch_format="pyarrow"
+        )
+        for table in outcomes.iter_batches(batch_format="pyarrow", batch_size=None):
+            writer.add(table)
+            progress(_event(writer.num_found, len(tasks), f"reading, {writer.num_passages} passages"))
 
 
 def _event(step: int, num_steps: int, message: str) -> dict[str, Any]:
