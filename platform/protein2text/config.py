@@ -10,7 +10,7 @@ from protein2text.base_config import Config, Folder
 from protein2text.data.data_config import DataConfig
 from protein2text.errors import ConfigError, MissingFile, shortened
 from protein2text.evaluate.evaluation_config import EvaluationConfig
-from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_config import PARTS, ModelConfig
 from protein2text.train.stage_config import (
     CheckpointStoreConfig,
     InstructionConfig,
@@ -210,7 +210,7 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(model, dict):
         values["model"] = {
             **model,
-            **{part: _absolute_source(model[part]) for part in ("encoder", "decoder") if part in model},
+            **{part: _absolute_source(model[part]) for part in PARTS if part in model},
         }
     store = values.get("checkpoint_store")
     if isinstance(store, dict) and _names_folder(store.get("url")):

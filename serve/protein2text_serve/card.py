@@ -10,7 +10,7 @@ from protein2text.answerers import NEIGHBOURS, REGISTRY, index_folder, locate
 from protein2text.errors import ConfigError, CorruptCheckpoint
 from protein2text.models.checkpoints import verify_manifest
 from protein2text.models.encoders import reading_of
-from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_config import PARTS, ModelConfig
 from protein2text_serve.question import ModelCard
 from protein2text_serve.settings import ServiceConfig
 
@@ -93,7 +93,7 @@ def weights_sum(folder: Path) -> str:
     place = {"source", "revision"}
     parts = {
         "tensors": {name: files[name]["sha256"] for name in files if "/" not in name and name.endswith(".safetensors")},
-        "bases": {part: bases[part]["files"] for part in ("encoder", "decoder")},
+        "bases": {part: bases[part]["files"] for part in PARTS},
         "config": _configuration(folder).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

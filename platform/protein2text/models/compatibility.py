@@ -15,7 +15,7 @@ from torch import Tensor
 from protein2text.errors import MissingWeights, RecordError
 from protein2text.models.chat import PLACEHOLDER, PROTEIN_ID, Tokenizer, encode_text
 from protein2text.models.generation import Decoding
-from protein2text.models.model_config import LoraConfig, ModelConfig
+from protein2text.models.model_config import PARTS, LoraConfig, ModelConfig
 
 PUBLISHED_DECODING = Decoding(temperature=0.7, top_k=50, top_p=0.9, max_new_tokens=512)
 """The reference's settings, and the ``top_k`` that its library takes where a base's generation settings name none."""
@@ -33,7 +33,7 @@ _ENDINGS = ("n't", "'m", "'s", "'ve", "'re")
 
 def published_config(config: ModelConfig) -> ModelConfig:
     """The configuration under which a published checkpoint runs: bfloat16 throughout, proteins in one pass."""
-    parts = {part: getattr(config, part).model_copy(update={"dtype": "bfloat16"}) for part in ("encoder", "decoder")}
+    parts: dict[str, Any] = {part: getattr(config, part).model_copy(update={"dtype": "bfloat16"}) for part in PARTS}
     return config.model_copy(update={**parts, "long_proteins": "exact"})
 
 

@@ -12,6 +12,9 @@ ESM2_LAYER = -2
 """The last layer but one, before the final norm: what Protein2Text was trained on (NAACL 2025)."""
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Part = Literal["encoder", "decoder"]
+PARTS: tuple[Part, ...] = ("encoder", "decoder")
+"""What a model is made from, each a base of its own."""
 
 
 class EncoderConfig(Config):

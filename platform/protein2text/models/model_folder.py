@@ -8,7 +8,7 @@ were copied in.
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from protein2text.errors import CorruptCheckpoint, MissingWeights
 from protein2text.models.checkpoints import sha256_of, verify_manifest, write_manifest
 from protein2text.models.model_card import licences_of, write_card
-from protein2text.models.model_config import ModelConfig
+from protein2text.models.model_config import PARTS, ModelConfig, Part
 from protein2text.models.sources import resolve_source
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ EMBEDDED = "bases"
 """Folder inside a model folder that holds copies of its bases, by part."""
 BASE_SUFFIXES = {".safetensors", ".json", ".txt", ".jinja", ".model"}
 
-Part = Literal["encoder", "decoder"]
-PARTS: tuple[Part, ...] = ("encoder", "decoder")
 OPTIONS: dict[Part, str] = {"encoder": "--encoder", "decoder": "--base"}
 """What a user gives to say where a part lies now."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from protein2text.config import RunConfig
 from protein2text.data.leak_guard import check_training
 from protein2text.errors import LeakError
+from protein2text.models.model_config import PARTS
 from protein2text.models.sources import resolve_source
 from protein2text.resources import cluster_supply, ray_session, require
 from protein2text.train import run
@@ -116,7 +117,7 @@ def dry_run(config: RunConfig, stages: Sequence[Stage], on_event: OnEvent | None
         ResourcesUnavailable: the cluster can never hold the workers, or a worker's device its weights.
         DeviceOutOfMemory: the longest step does not fit.
     """
-    bases = {part: _found(getattr(config.model, part)) for part in ("encoder", "decoder")}
+    bases: dict[str, str] = {part: _found(getattr(config.model, part)) for part in PARTS}
     refuse_early(config, stages)
     leak_check, problems = _leak_check(config)
     done: list[StageRehearsal] = []

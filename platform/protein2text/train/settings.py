@@ -8,7 +8,7 @@ from protein2text.config import RunConfig
 from protein2text.data.records import load_card
 from protein2text.data.split_folder import load_split
 from protein2text.errors import ResumeMismatch
-from protein2text.models.model_folder import PARTS
+from protein2text.models.model_config import PARTS
 from protein2text.train.base_sums import base_sum
 from protein2text.train.stage_config import Stage
 from protein2text.train.start import Start, read_values
