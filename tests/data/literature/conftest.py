@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from protein2text.data.literature.retrieve import Services
 from protein2text.data.patient_http import Patience
+from tests.data.literature.retrieved import HEADER, PROTEINS
 
 HASTY = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.05, timeout_s=10.0)
 NOTHING = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>'
@@ -146,3 +148,21 @@ def hasty() -> Patience:
 @pytest.fixture(scope="session")
 def jats_files(real_data: Path) -> list[Path]:
     return sorted((real_data / "jats").glob("*/*"))
+
+
+@pytest.fixture
+def api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten searches a second instead of three."""
+    monkeypatch.setenv("NCBI_API_KEY", "secret")
+
+
+@pytest.fixture
+def proteins(tmp_path: Path) -> str:
+    path = tmp_path / "proteins.tsv"
+    path.write_text("\n".join([HEADER, *PROTEINS]) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def services(ncbi: Any, hasty: Patience) -> Services:
+    return Services("me@example.org", f"{ncbi.url}/entrez/eutils", f"{ncbi.url}/bucket", hasty)

@@ -1,16 +1,7 @@
 """`data.literature.retrieve` on a real Ray: articles found = articles used + articles refused, whatever happens."""
 
 import json
-import math
-import os
-import random
-import subprocess
-import sys
-import threading
-import time
-from collections import Counter
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +13,15 @@ from typer.testing import CliRunner
 from protein2text.cli import app
 from protein2text.data.literature import entrez
 from protein2text.data.literature.article import ARTICLE_SCHEMA, ARTICLE_VERSION
-from protein2text.data.literature.gather import ARTICLES_PER_BLOCK, DOWNLOADS_AT_ONCE
 from protein2text.data.literature.literature_folder import locked
-from protein2text.data.literature.retrieve import LiteratureSummary, Services, literature
-from protein2text.data.literature.writer import KINDS, STEPS
+from protein2text.data.literature.retrieve import Services, literature
+from protein2text.data.literature.writer import STEPS
 from protein2text.data.passages import PASSAGE_SCHEMA, PASSAGE_VERSION
 from protein2text.data.qa.passage_checks import passage_problem
 from protein2text.data.qa.rules import QaRules
 from protein2text.errors import ConfigError, CorruptCheckpoint, MissingFile, ResumeMismatch
-from tests.data.killing import kill
+from tests.data.literature.retrieved import HEADER, PROTEINS, assert_nothing_lost, card, rows, stock
 
-HEADER = "Entry\tProtein names\tGene Names\tOrganism\tSequence"
-PROTEINS = [
-    "P54130\tFibroblast growth factor 9 (FGF-9)\tFgf9\tMus musculus (Mouse)\tMAPLGEV",
-    "P22724\tProtein Wnt-4\tWnt4\tMus musculus (Mouse)\tMSPRSCL",
-    "P09619\tPlatelet-derived growth factor receptor beta (PDGFR-beta)\tPDGFRB\tHomo sapiens (Human)\tMRLPGAM",
-    "Q60739\tBAG family molecular chaperone regulator 1 (BAG-1)\tBag1\tMus musculus (Mouse)\tMAKTEEM",
-    "P46527\tCyclin-dependent kinase inhibitor 1B (p27Kip1)\tCDKN1B\tHomo sapiens (Human)\tMSNVRVS",
-    "P42768\tActin nucleation-promoting factor WAS\tWAS IMD2\tHomo sapiens (Human)\tMSGGPMG",
-    "Q00000\tUncharacterized protein\tCAT\tHomo sapiens (Human)\tMKV",
-    "Q00001\tBroken\tBRK\tHomo sapiens (Human)\tMK5",
-]
 NAMED = {
     "BMC_Cancer-4-_-539250.nxml": {"Q60739"},
     "PLoS_Biol-1-2-261889.nxml": {"P09619"},
@@ -53,61 +32,13 @@ NAMED = {
 WITHOUT_ABSTRACT = {"journal.pmed.0020007.xml", "journal.pmed.0020402.xml", "journal.pone.0097541.xml"}
 
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
-
-@pytest.fixture(autouse=True)
-def api_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten searches a second instead of three."""
-    monkeypatch.setenv("NCBI_API_KEY", "secret")
-
-
-@pytest.fixture
-def proteins(tmp_path: Path) -> str:
-    path = tmp_path / "proteins.tsv"
-    path.write_text("\n".join([HEADER, *PROTEINS]) + "\n")
-    return str(path)
-
-
-@pytest.fixture
-def services(ncbi: Any, hasty: Any) -> Services:
-    return Services("me@example.org", f"{ncbi.url}/entrez/eutils", f"{ncbi.url}/bucket", hasty)
-
-
-def rows(folder: Path | str, kind: str) -> list[dict[str, Any]]:
-    return [row for path in sorted((Path(folder) / kind).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
-def card(folder: Path | str) -> dict[str, Any]:
-    return dict(json.loads((Path(folder) / "card.json").read_text()))
+pytestmark = pytest.mark.usefixtures("local_ray", "api_key")
 
 
 def assert_fit_for_questions(passages: list[Any]) -> None:
     """What ``data qa`` asks of a passage holds for every one."""
     assert passages
     assert [passage_problem(passage, QaRules()) for passage in passages] == [None] * len(passages)
-
-
-def assert_nothing_lost(summary: LiteratureSummary, num_found: int) -> None:
-    """Articles found = used + refused, told alike by summary, card, funnel and shards; ids are unique."""
-    articles, passages, refused = (rows(summary.output, kind) for kind in KINDS)
-    of_articles = [row for row in refused if not row["reason"].startswith(("protein_", "search_"))]
-    assert summary.found == num_found == len(articles) + len(of_articles)
-    assert (summary.articles, summary.passages, summary.quarantined) == (len(articles), len(passages), len(refused))
-    assert summary.reasons == Counter(row["reason"] for row in refused)
-    assert all(row["record"] and row["message"] and row["place"] for row in refused)
-    ids = [row["passage_id"] for row in passages]
-    assert len(ids) == len(set(ids))
-    assert len({row["article_id"] for row in articles}) == len(articles)
-    left = [step["left"] for step in summary.funnel]
-    assert (left[0], left[-1]) == (num_found, len(articles))
-    assert left == sorted(left, reverse=True)
-    stated = card(summary.output)
-    assert stated["funnel"] == summary.funnel
-    assert sum(stated["licences"].values()) == sum(stated["articles_per_year"].values()) == len(articles)
-    assert stated["passages_per_protein"] == Counter(row["protein"]["accession"] for row in passages)
-    named = {(row["article_id"], accession) for row in articles for accession in row["accessions"]}
-    assert named == {tuple(row["passage_id"].rsplit(":", 1)) for row in passages}
 
 
 def test_the_real_articles_go_through(real_data: Path, proteins: str, tmp_path: Path) -> None:
@@ -142,13 +73,6 @@ def test_shards_carry_their_versions(proteins: str, real_data: Path, tmp_path: P
     kinds = [section["kind"] for section in article["sections"]]
     assert kinds[0] == "introduction"
     assert "discussion" in kinds
-
-
-def stock(ncbi: Any, jats_files: list[Path]) -> dict[str, str]:
-    """Put the real articles into the services, under numbers of their own; PMC id to file name."""
-    for number, path in enumerate(jats_files, start=100):
-        ncbi.add(number, path.read_bytes())
-    return {f"PMC{number}": path.name for number, path in enumerate(jats_files, start=100)}
 
 
 def test_search_and_bucket_give_what_the_files_give(
@@ -327,89 +251,3 @@ def test_the_command_prints_what_it_made_and_teaches_what_is_missing(
     assert result.exit_code == 2
     assert "--email you@example.org" in result.stderr
     assert not (tmp_path / "other").exists()
-
-
-RUN = """
-import sys
-from protein2text.data.literature.literature_folder import locked
-from protein2text.data.literature.retrieve import Services, literature
-from protein2text.data.patient_http import Patience
-proteins, output, url = sys.argv[1:]
-literature([proteins], output, services=Services("me@example.org", url + "/entrez/eutils", url + "/bucket", Patience()))
-"""
-
-
-@pytest.mark.parametrize("num_kills", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_killed_at_random_and_run_again_nothing_is_lost_doubled_or_fetched_twice(
-    ncbi: Any, services: Services, jats_files: list[Path], proteins: str, tmp_path: Path, num_kills: int
-) -> None:
-    names = stock(ncbi, jats_files)
-    for number, path in enumerate(jats_files * 2, start=1000):
-        ncbi.add(number, path.read_bytes())
-        names[f"PMC{number}"] = path.name
-    undisturbed = literature([proteins], tmp_path / "undisturbed", services=services)
-    assert_nothing_lost(undisturbed, len(names))
-    whole_run = asked_for(ncbi)
-    ncbi.asked.clear()
-    output = tmp_path / "out"
-    rng = random.Random(num_kills)
-    kept: set[str] = set()
-    for num_answered in [*(rng.randint(8, 45) for _ in range(num_kills - 1)), whole_run.total() // 2]:
-        num_before, killed = len(ncbi.asked), threading.Event()
-        ncbi.before_answer = partial(_hold, ncbi, num_before + num_answered, killed)
-        process = subprocess.Popen([sys.executable, "-c", RUN, proteins, str(output), ncbi.url], env=environment())
-        deadline = time.monotonic() + 240
-        while len(ncbi.asked) <= num_before + num_answered:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        assert kill(process)
-        killed.set()
-        assert not (output / "card.json").exists()
-        asked = asked_for(ncbi, num_before)
-        assert not kept & set(asked), "what was kept is not asked for again"
-        assert max(asked.values()) == 1
-        kept |= kept_in(output)
-        in_flight = set(asked) - kept
-        assert sum(what.startswith("search") for what in in_flight) <= 1
-        assert len(in_flight) <= 1 + DOWNLOADS_AT_ONCE * math.ceil(len(names) / ARTICLES_PER_BLOCK)
-    assert any(what.endswith(".xml") for what in kept), "else the test shows little"
-    num_before, ncbi.before_answer = len(ncbi.asked), lambda path: None
-    again = literature([proteins], output, services=services)
-    assert asked_for(ncbi, num_before) == Counter(set(whole_run) - kept), "the rest, each once"
-    assert_nothing_lost(again, len(names))
-    for kind in KINDS:
-        assert _without_day(rows(again.output, kind)) == _without_day(rows(undisturbed.output, kind))
-
-
-def _hold(ncbi: Any, num_answered: int, killed: threading.Event, path: str) -> None:
-    """Answer no more requests until the process is dead: its workers outlive it by some seconds."""
-    if len(ncbi.asked) > num_answered:
-        killed.wait(120)
-
-
-def asked_for(ncbi: Any, start: int = 0) -> "Counter[str]":
-    """How often each search, and each file that is kept, was asked for since some request."""
-    return Counter(
-        f"search {fields['term']}" if "esearch" in path else path.rsplit("/", 1)[-1].replace(".1.", ".")
-        for path, fields in ncbi.asked[start:]
-        if "esearch" in path or path.endswith((".json", ".xml"))
-    )
-
-
-def kept_in(output: Path) -> set[str]:
-    """What a killed run keeps, by the names of `asked_for`."""
-    searches = (output / "searches.jsonl").read_text().split("\n")[:-1]
-    files = (path.name for path in (output / "download").iterdir() if path.suffix != ".tmp")
-    return {f"search {json.loads(line)['query']}" for line in searches} | set(files)
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-
-
-def _without_day(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for row in listed:
-        if row.get("provenance"):
-            row["provenance"] = {**json.loads(row["provenance"]), "retrieved": None}
-    return listed
