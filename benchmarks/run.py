@@ -7,17 +7,21 @@ Rows are appended to ``benchmarks/results/OP.csv``: what was timed, where, with 
 """
 
 import argparse
+import math
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import torch
+from kernel_cases import MEDIAN_RESIDUES, SIGMA_RESIDUES
 from reference_way import resample
 from rows import ORIGIN, ROOT, append, origin
+from torch.nn.utils.rnn import pad_sequence
 
 from protein2text.memory import peak_bytes
 from protein2text.models.batches import pack_proteins
@@ -70,8 +74,13 @@ def cross_attention(lengths: list[int], latents: int, heads: int, channels: int)
     return Case("ragged_cross_attention", shape, "naive", make)
 
 
-def resampler(lengths: list[int], config: BridgeConfig, width: int, *, plain: bool) -> Case:
-    """The whole resampler over states of proteins of the given lengths; ``plain`` as the published loop has it."""
+def resampler(lengths: list[int], config: BridgeConfig, width: int, provider: str) -> Case:
+    """The whole resampler over states of proteins of the given lengths, each pass with every gradient of a parameter.
+
+    "packed and folded" is the product's. "published loop" pools one protein after the other as the published code does,
+    each over its own rows; "published loop, padded batch" over the rows that code has for a batch: as many as the
+    longest has, since the encoder pads on the right and its mask is dropped before the resampler.
+    """
 
     def make(device: torch.device) -> Step:
         torch.manual_seed(0)
@@ -79,30 +88,41 @@ def resampler(lengths: list[int], config: BridgeConfig, width: int, *, plain: bo
         proteins = pack_proteins(["A" * length for length in lengths]).to(device)
         states_SE = torch.randn(sum(proteins.state_lengths), width, device=device)
         weights = {f"mm_resampler.{name}": parameter for name, parameter in module.named_parameters()}
-        if plain:  # published with 4,096 rows, of which the first alone is read, and with a gradient for all
+        if provider != OURS:  # published with 4,096 rows, of which the first alone is read, and with a gradient for all
             weights[POSITIONS] = torch.randn(4096, 1, width, device=device, requires_grad=True)
+        each = torch.split(states_SE, list(proteins.state_lengths))
+        pooled_one_by_one = pad_sequence(list(each), batch_first=True) if provider == PADDED_LOOP else each
         upstream_BKE = torch.randn(len(lengths), config.num_latents, width, device=device)
         sizes = {"depth": config.depth, "num_heads": config.num_heads}
 
         def step() -> None:
-            if plain:
-                each = [resample(weights, states, **sizes) for states in states_SE.split(list(proteins.state_lengths))]
-            pooled = torch.stack(each) if plain else module(states_SE, proteins)
+            if provider == OURS:
+                pooled = module(states_SE, proteins)
+            else:
+                pooled = torch.stack([resample(weights, states_RE, **sizes) for states_RE in pooled_one_by_one])
             torch.autograd.grad(pooled, list(weights.values()), upstream_BKE)
 
         return step
 
     shape = f"B={len(lengths)} S={sum(lengths) + len(lengths)} K={config.num_latents} depth={config.depth} E={width}"
-    return Case("bridge", shape, "published loop" if plain else "packed and folded", make, area="models")
+    return Case("bridge", shape, provider, make, area="models")
 
 
+def reviewed_lengths(count: int) -> list[int]:
+    """Residues of ``count`` proteins, longest first: the middle quantiles of reviewed entries' lengths.
+
+    Log-normal, with the median and the sigma of every benchmark here.
+    """
+    middles = [NormalDist().inv_cdf((number + 0.5) / count) for number in range(count)]
+    return [round(MEDIAN_RESIDUES * math.exp(SIGMA_RESIDUES * middle)) for middle in reversed(middles)]
+
+
+OURS, LOOP, PADDED_LOOP = "packed and folded", "published loop", "published loop, padded batch"
 PUBLISHED = BridgeConfig(num_latents=128, depth=2, num_heads=8, head_dim=64, feed_forward_multiple=2)
-SWISSPROT_LIKE = [1022, 700, 512, 431, 350, 290, 181, 64]
 CASES = (
     cross_attention([90 + 7 * number for number in range(16)], latents=16, heads=4, channels=24),
-    cross_attention(SWISSPROT_LIKE, latents=128, heads=8, channels=64),
-    resampler(SWISSPROT_LIKE, PUBLISHED, 1280, plain=False),
-    resampler(SWISSPROT_LIKE, PUBLISHED, 1280, plain=True),
+    cross_attention(reviewed_lengths(8), latents=128, heads=8, channels=64),
+    *(resampler(reviewed_lengths(8), PUBLISHED, 1280, provider) for provider in (OURS, LOOP, PADDED_LOOP)),
 )
 """The tiny preset's shape, and the published one over lengths such as reviewed proteins have."""
 
@@ -112,33 +132,36 @@ def passes(tests: Path) -> bool:
     return subprocess.run([sys.executable, "-m", "pytest", "-q", str(tests)], cwd=ROOT, check=False).returncode == 0
 
 
-def measure(case: Case, device: torch.device, repeats: int) -> dict[str, object]:
-    """Time a case.
+def measure(cases: Sequence[Case], device: torch.device, repeats: int) -> list[dict[str, object]]:
+    """Time cases in turns, so that a machine which slows down does so for all.
 
     Args:
-        case: what to time.
+        cases: what to time.
         device: where.
-        repeats: timed steps, after a warm-up.
+        repeats: timed steps of each, after a warm-up.
 
     Returns:
-        A row of ``COLUMNS``; times in milliseconds of wall clock, the device's queue emptied around each step. Peak
-        bytes are the device's on a GPU, else the process's largest resident set so far.
+        A row of ``COLUMNS`` each; times in milliseconds of wall clock, the device's queue emptied around each step.
+        Peak bytes are the device's on a GPU, else the process's largest resident set, and of all cases together.
     """
-    step = case.make(device)
-    milliseconds = []
+    steps = [case.make(device) for case in cases]
+    milliseconds: list[list[float]] = [[] for _ in cases]
     for number in range(WARM_UP + repeats):
-        _wait_for(device)
-        started = time.perf_counter()
-        step()
-        _wait_for(device)
-        if number >= WARM_UP:
-            milliseconds.append((time.perf_counter() - started) * 1e3)
-    deciles = statistics.quantiles(milliseconds, n=10)
-    gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if gpu else peak_bytes()
-    times = [round(value, 3) for value in (deciles[1], statistics.median(milliseconds), deciles[7])]
-    values = (case.op, case.shape, "float32", case.provider, *times, peak, *origin(device).values())
-    return dict(zip(COLUMNS, values, strict=True))
+        for step, taken in zip(steps, milliseconds, strict=True):
+            _wait_for(device)
+            started = time.perf_counter()
+            step()
+            _wait_for(device)
+            if number >= WARM_UP:
+                taken.append((time.perf_counter() - started) * 1e3)
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes()
+    rows: list[dict[str, object]] = []
+    for case, taken in zip(cases, milliseconds, strict=True):
+        deciles = statistics.quantiles(taken, n=10)
+        times = [round(value, 3) for value in (deciles[1], statistics.median(taken), deciles[7])]
+        values = (case.op, case.shape, "float32", case.provider, *times, peak, *origin(device).values())
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
 
 
 def _wait_for(device: torch.device) -> None:
@@ -154,15 +177,17 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     chosen = [case for case in CASES if arguments.only in (None, case.op)]
-    green = {case.op: passes(case.tests) for case in {case.op: case for case in chosen}.values()}
-    for case in chosen:
-        if not green[case.op]:
-            sys.stderr.write(f"{case.op}: its tests fail, so it is not timed: {case.tests}\n")
+    red = 0
+    for op in dict.fromkeys(case.op for case in chosen):
+        cases = [case for case in chosen if case.op == op]
+        if not passes(cases[0].tests):
+            sys.stderr.write(f"{op}: its tests fail, so it is not timed: {cases[0].tests}\n")
+            red += 1
             continue
-        row = measure(case, torch.device(arguments.device), arguments.repeats)
-        append(case.op, row)
-        sys.stdout.write(f"{case.op} {case.shape} {case.provider}: p50 {row['p50_ms']} ms\n")
-    return 0 if all(green.values()) else 1
+        for row in measure(cases, torch.device(arguments.device), arguments.repeats):
+            append(op, row)
+            sys.stdout.write(f"{op} {row['shape']} {row['provider']}: p50 {row['p50_ms']} ms\n")
+    return 1 if red else 0
 
 
 if __name__ == "__main__":
