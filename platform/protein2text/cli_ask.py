@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protein2text.cli_common import Json, at_work, plain, print_json
-from protein2text.errors import MissingFile, RecordError
+from protein2text.errors import ConfigError, MissingFile, RecordError
 from protein2text.proteins import UNIPROT_ACCESSION
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def read_proteins_of(text: str, number: int) -> "list[Protein] | None":
     Raises:
         RecordError: no protein, or one that cannot be read.
         MissingFile: it looks like a path and is none.
+        ConfigError: it is a folder.
     """
     from protein2text.proteins import parse_proteins, read_proteins
 
@@ -100,6 +101,8 @@ def read_proteins_of(text: str, number: int) -> "list[Protein] | None":
         return parse_proteins(typer.get_text_stream("stdin").read(), record="standard input")
     if _is_file(text):
         return read_proteins(text)
+    if _is_folder(text):
+        raise ConfigError(text, "PROTEIN", "is a folder here; give a FASTA file, residues, or - for standard input")
     if "." in Path(text).name or "/" in text:
         raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
     if _ACCESSION.fullmatch(text):
@@ -112,6 +115,10 @@ def _is_file(text: str) -> bool:
         return Path(text).is_file()
     except (OSError, ValueError):  # residues are longer than a file's name may be
         return False
+
+
+def _is_folder(text: str) -> bool:
+    return not _ACCESSION.fullmatch(text) and len(text) < 256 and Path(text).is_dir()
 
 
 def _given(asked: Sequence[tuple[str, "list[Protein] | None"]], held: str = "") -> "list[Protein]":

@@ -20,7 +20,8 @@ def checkpoint() -> None:
 @checkpoint_app.command("verify")
 def checkpoint_verify(
     place: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of a run, a stage, checkpoints, one, or a model.")
+        Path,
+        typer.Argument(metavar="DIR", file_okay=False, help="Folder of a run, a stage, checkpoints, one, or a model."),
     ],
     as_json: Json = False,
 ) -> None:

@@ -78,7 +78,7 @@ def _known(error: BaseException) -> ProteinToTextError | None:
             remedy = "Check the path and the rights on it, or name another."
             return ConfigError(str(inner.filename), "path", f"{inner.strerror or inner}. {remedy}")
     if RAY_TIMED_OUT in str(error):
-        remedy = "Let other work end, then give the same command; finished stages are kept."
+        remedy = "Let other work end, then give the same command; what is finished is kept."
         limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         if limit != resource.RLIM_INFINITY:
             remedy = f"Its shared memory is one large file: raise `ulimit -f`, now {limit} bytes. {remedy}"

@@ -98,8 +98,11 @@ def data_split(
     on_hit: Annotated[
         Literal["move", "drop"], typer.Option(help="A test protein too much like training: move it there, or drop it.")
     ] = "move",
-    test_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of proteins held out for testing.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Which clusters are held out.")] = 0,
+    test_share: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=0.9, show_default="0.2", help="Share drawn for testing; by_cluster."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(show_default="0", help="Which clusters are held out; by_cluster.")] = None,
     min_identity: Annotated[float, typer.Option(min=0.2, max=1.0, help="Relatives from this identity on.")] = 0.3,
     coverage: Annotated[float, typer.Option(min=0.1, max=1.0, help="Share of one of two that must be aligned.")] = 0.8,
     as_json: Json = False,

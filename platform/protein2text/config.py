@@ -77,6 +77,17 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _a_protein_fits_a_record(self) -> "RunConfig":
+        rows = self.model.bridge.num_rows(1)
+        for stage in STAGES:
+            if (length := self.stage(stage).max_length) <= rows:
+                raise ValueError(
+                    f"{stage}.max_length={length} has no room for the {rows} rows of a protein and a word; raise it, "
+                    f"or lower model.bridge.num_latents"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _checkpoint_store_is_elsewhere(self) -> "RunConfig":
         if self.checkpoint_store.url == self.output:
             raise ValueError(f"checkpoint_store.url={self.output} is where the run itself lies; name another place")
@@ -128,6 +139,8 @@ def _find(source: str, beside: Path) -> Path:
     if source in presets():
         return PRESETS / f"{source}.yaml"
     path = (beside / Path(source).expanduser()).resolve()
+    if path.is_dir():
+        raise ConfigError(str(path), "run", "is a folder; name the YAML file of a run")
     if not path.is_file():
         raise MissingFile(
             str(path), "a run configuration", f"Name a YAML file or one of the presets {', '.join(presets())}."

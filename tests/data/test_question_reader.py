@@ -148,6 +148,16 @@ def test_json_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
     assert "not closed" in str(refused[0])
 
 
+def test_a_second_list_in_a_file_counts_as_not_read_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "two.json"
+    path.write_text(2 * json.dumps([QUESTION]))
+    whole, rest = read_entries(str(path), "json")
+    assert whole.problem is None
+    assert json.loads(whole.raw) == QUESTION
+    assert rest.reason == "cut_short"
+    assert "text after the end of the list is not read" in str(rest.problem)
+
+
 def test_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text("".join(json.dumps({**QUESTION, "long_format_id": f"P1_{n}"}) + "\n" for n in range(3)))
@@ -172,6 +182,7 @@ def test_what_python_reads_as_json_but_is_no_text_is_refused(tmp_path: Path) -> 
         ({"amino_seq": 1.5}, "amino_seq: 1.5; a text is needed"),
         ({"question_kind": {"a": 1}}, r"question_kind: \{'a': 1\}; a text is needed"),
         ({"facts": [None]}, "facts: None; a text is needed"),
+        ({"licence": ["CC BY"]}, r"licence: \['CC BY'\]; a text is needed"),
     ],
 )
 def test_a_questions_field_of_another_kind_is_named(tmp_path: Path, change: dict[str, object], said: str) -> None:

@@ -205,6 +205,20 @@ def test_bad_assignments_name_the_line(
         split([corpus], str(tmp_path / "split"), kind="by_member", assignment=str(table))
 
 
+def test_an_assignment_of_a_spreadsheet_has_a_mark_or_is_refused_for_its_encoding(
+    make_corpus: Any, described: Any, sequences: Any, tmp_path: Path
+) -> None:
+    corpus = make_corpus([described("A", sequences.random(40)), described("B", sequences.random(40))])
+    table, lines = tmp_path / "assignment.tsv", "accession\tsplit\tgroup\nA\ttrain\tg\nB\ttest\th\n"
+    table.write_text(lines, encoding="utf-8-sig")
+    split([corpus], str(tmp_path / "split"), kind="by_member", assignment=str(table))
+    assert dict(load_split(tmp_path / "split").by_accession) == {"A": "train", "B": "test"}
+    for encoding, text in (("utf-16", lines), ("latin-1", lines + "\xd6\ttest\tg\n")):
+        table.write_text(text, encoding=encoding)
+        with pytest.raises(ConfigError, match=r"assignment\.tsv: after line \d: is not UTF-8"):
+            split([corpus], str(tmp_path / encoding), kind="by_member", assignment=str(table))
+
+
 def test_arguments_that_do_not_fit(make_corpus: Any, described: Any, tmp_path: Path) -> None:
     corpus, output = make_corpus([described("A", "MKV")]), str(tmp_path / "split")
     for arguments, key in (
@@ -212,6 +226,8 @@ def test_arguments_that_do_not_fit(make_corpus: Any, described: Any, tmp_path: P
         ({"kind": "by_member", "assignment": "x", "on_hit": "drop"}, "on_hit"),
         ({"kind": "by_cluster", "assignment": "x"}, "assignment"),
         ({"kind": "by_cluster", "dates": "x"}, "dates"),
+        ({"kind": "by_member", "assignment": "x", "test_share": 0.5}, "test_share"),
+        ({"kind": "temporal", "after": "2024-01-31", "seed": 0}, "seed"),
         ({"kind": "temporal"}, "after"),
         ({"kind": "temporal", "after": "2024-01-31", "assignment": "x"}, "assignment"),
     ):

@@ -48,8 +48,10 @@ def test_entries_created_later_are_test_unless_they_were_known_before(
     assert measured["MUTANT"]["nearest"] in ("OLD", "COPY")
     assert measured["NEW"]["max_identity"] is None
     train = ["2001-05-30", "2022-01-01" if on_hit == "move" else "2020-12-31"]
-    assert divided.card["dates"] == {"train": train, "test": ["2021-01-01", "2024-02-29"]}
+    assert divided.card["days"] == {"train": train, "test": ["2021-01-01", "2024-02-29"]}
     assert check_training(DataConfig(corpus=[corpus], split=output)) == (), "it promises nothing about identity"
+    again = split([corpus], output, kind="temporal", after="2020-12-31", on_hit=on_hit)  # type: ignore[arg-type]
+    assert again.already_done
 
 
 def test_dates_may_come_from_a_table_and_none_is_guessed(

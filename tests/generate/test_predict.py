@@ -197,6 +197,14 @@ def test_a_list_cut_off_is_answered_up_to_the_cut(model_folder: Path, tmp_path: 
     assert (summary.answered, summary.reasons) == (4, {"unreadable": 1})
 
 
+def test_a_fasta_file_is_told_where_it_belongs(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.fasta").write_text(">P1\nMKV\n", encoding="utf-8")
+    predict(tmp_path / "in.fasta", model_folder, tmp_path / "out.jsonl", GREEDY)
+    refused = read(tmp_path / "out.jsonl.rejected.jsonl")
+    assert all("protein2text ask FILE" in row["message"] for row in refused)
+    assert refused
+
+
 def test_a_finished_run_is_not_run_again(model_folder: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.json", records(8))
     predict(source, model_folder, tmp_path / "out.jsonl", GREEDY)

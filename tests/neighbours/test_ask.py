@@ -123,6 +123,11 @@ def test_what_cannot_be_asked_is_refused_in_a_line(
     assert all(part in line for part in parts), line
 
 
+def test_a_folder_is_not_read_as_residues(workdir: Path, model: str) -> None:
+    (workdir / "human").mkdir()
+    assert "human: PROTEIN: is a folder here; give a FASTA file" in refused("human", "--model", model)
+
+
 def test_an_index_that_is_none_is_named(workdir: Path) -> None:
     assert "nowhere/index.json does not exist" in refused("MKV", "--model", "neighbours:nowhere")
 

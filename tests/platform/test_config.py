@@ -207,6 +207,12 @@ def test_a_missing_file_is_an_error_that_lists_the_presets(workdir: Path, source
     assert str(workdir / source) in str(caught.value)
 
 
+def test_a_folder_is_no_run_and_is_not_said_to_be_missing(workdir: Path) -> None:
+    (workdir / "demo").mkdir()
+    with pytest.raises(ConfigError, match=r"demo: run: is a folder; name the YAML file"):
+        load_run("demo")
+
+
 def test_an_unknown_stage_is_an_error() -> None:
     with pytest.raises(ConfigError, match="alignment and instruction"):
         load_run("tiny").stage("pretraining")

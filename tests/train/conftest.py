@@ -82,6 +82,7 @@ def _write_corpus(folder: Path) -> None:
     card = {
         "version": RECORD_VERSION, "checksum": "0" * 64, "shards": {"records": ["part-00000.parquet"]},
         "licences": {"CC BY 4.0": len(records) - 1, "not stated": 1},
+        "sources": [{"name": "made.json", "release": "synthetic", "records": len(records)}],
     }  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card))
 

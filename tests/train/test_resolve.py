@@ -81,6 +81,22 @@ def test_the_global_batch_is_dealt_to_any_number_of_workers() -> None:
     assert accumulation(load_run("protein2text-8b"), "alignment")["records_per_worker"] == 256 // 8
 
 
+def test_a_layer_that_the_decoder_lacks_is_named_without_its_weights(run_values: dict[str, Any]) -> None:
+    decoder = run_values["model"]["decoder"] | {"lora": {"target_modules": ["q_proj", "query"]}}
+    config = RunConfig.parse(run_values | {"model": run_values["model"] | {"decoder": decoder}})
+    with pytest.raises(
+        ConfigError, match=r"decoder\.lora\.target_modules: 'query' is no linear layer.*; it has .*q_proj"
+    ):
+        resolved(config)
+
+
+@pytest.mark.parametrize("stage", ["alignment", "instruction"])
+def test_records_that_no_protein_fits_are_refused(run_values: dict[str, Any], stage: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{stage}\.max_length=4 has no room for the 4 rows of a protein"):
+        RunConfig.parse(run_values | {stage: run_values[stage] | {"max_length": 4}})
+    RunConfig.parse(run_values | {stage: run_values[stage] | {"max_length": 5}})
+
+
 def test_ray_takes_what_is_resolved(run_values: dict[str, Any]) -> None:
     """The mappings are arguments of Ray's own classes, which refuse what they do not know."""
     import ray.train

@@ -19,7 +19,7 @@ from protein2text import registry
 from protein2text.cli import app
 from protein2text.config import STAGES, RunConfig
 from protein2text.data.records import iter_local
-from protein2text.errors import ConfigError, LeakError, ResourcesUnavailable, ResumeMismatch
+from protein2text.errors import ConfigError, CorruptCheckpoint, LeakError, ResourcesUnavailable, ResumeMismatch
 from protein2text.evaluate.exposure import exposure
 from protein2text.models.checkpoints import MANIFEST, sha256_of, verify_manifest
 from protein2text.proteins import Protein
@@ -180,7 +180,9 @@ def test_all_that_a_run_leaves_says_that_it_was_trained_with_a_leak(
     tags = registry.connect(trained.config.tracking.uri).get_run(result.mlflow_run_id).data.tags
     assert tags["leak"].startswith(leak)
     assert [event["message"] for event in read_events(folder / "events.jsonl") if "leak" in event.get("message", "")]
-    assert f"**Trained with a leak:** {leak}" in (folder / "model" / "README.md").read_text()
+    card = (folder / "model" / "README.md").read_text()
+    assert f"**Trained with a leak:** {leak}" in card
+    assert "- made.json, release synthetic: 52 records" in card
     corpus = small_world / "corpus"
     seen = exposure(folder / "model", [protein_of(corpus, "P07"), protein_of(corpus, "P01")])
     assert (seen.num_seen, seen.first_seen) == (1, ("P07",))
@@ -198,6 +200,16 @@ def test_a_registered_alignment_is_begun_with_and_named_wherever_the_run_is(trai
     assert start["manifest_sha256"] == sha256_of(trained.folder("alignment") / "model" / MANIFEST)
     assert json.loads((folder / "model" / "run.json").read_text())["start"] == "models:/tiny/1"
     assert client.get_run(trained.results["instruction"].mlflow_run_id).data.tags["start"] == "models:/tiny/1"
+
+
+def test_a_run_in_the_place_of_a_model_says_where_its_models_are(trained: Trained) -> None:
+    for place, remedy in (
+        (trained.config.folder, "Name {0}/alignment/model or {0}/instruction/model"),
+        (trained.folder("instruction"), "Name {0}/model"),
+    ):
+        with pytest.raises(CorruptCheckpoint, match="it is a run's folder, no model's") as caught:
+            verify_manifest(place)
+        assert remedy.format(place) in str(caught.value)
 
 
 def test_a_finished_stage_is_not_done_again_nor_gone_on_with_under_other_settings(trained: Trained) -> None:

@@ -87,6 +87,20 @@ def test_a_folder_is_begun_with_where_it_lies(aligned: StageTask, run_values: di
         resolve_start(RunConfig.parse(run_values | {"name": "second"}), "instruction")
 
 
+def test_a_run_that_is_moved_goes_on_with_its_own_alignment(
+    aligned: StageTask, run_values: dict[str, Any], tmp_path: Path
+) -> None:
+    config = RunConfig.parse(run_values | {"name": "first"})
+    keep_start(config, "instruction", start := resolve_start(config, "instruction"))
+    shutil.move(run_values["output"], tmp_path / "elsewhere")
+    moved = RunConfig.parse(run_values | {"name": "first", "output": str(tmp_path / "elsewhere")})
+    assert start is not None
+    begun = resolve_start(moved, "instruction")
+    assert begun is not None
+    assert Path(begun.folder) == tmp_path / "elsewhere" / "first" / "alignment" / "model"
+    assert begun.manifest_sha256 == start.manifest_sha256
+
+
 def test_another_model_in_the_place_of_the_one_begun_with_is_refused(
     aligned: StageTask, run_values: dict[str, Any], tmp_path: Path
 ) -> None:

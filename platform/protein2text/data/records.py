@@ -186,6 +186,14 @@ def corpus_licences(dirs: Sequence[str | Path]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def corpus_sources(dirs: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """Name, release (None where none is known) and number of records of every file that corpora were ingested from."""
+    sources = [source for folder in dirs for source in load_card(folder).get("sources", [])]
+    return [
+        {"name": each["name"], "release": each.get("release"), "records": each.get("records", 0)} for each in sources
+    ]
+
+
 def record_shards(folder: str | Path) -> list[str]:
     """Absolute paths of a finished corpus's shards, in order.
 

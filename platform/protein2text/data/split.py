@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["Split", "SplitSummary", "load_split", "split"]
 
+TEST_SHARE = 0.2
+"""Of the proteins, drawn for test by cluster."""
 _ARGUMENTS = ("assignment", "test_share", "seed", "on_hit", "after", "dates")
 
 
@@ -68,8 +70,8 @@ def split(
     after: str | None = None,
     dates: str | None = None,
     on_hit: OnHit = "move",
-    test_share: float = 0.2,
-    seed: int = 0,
+    test_share: float | None = None,
+    seed: int | None = None,
     min_identity: float = 0.3,
     coverage: float = 0.8,
     progress: Progress | None = None,
@@ -87,8 +89,8 @@ def split(
         dates: for ``temporal``, a table ``accession<TAB>date`` of entries whose date the records' provenance does not
             state, or that shall have another.
         on_hit: what becomes of a test protein that is too much like training: ``move`` it there, or ``drop`` it.
-        test_share: for ``by_cluster``, the share of proteins drawn for test; what is moved later makes it smaller.
-        seed: of the draw.
+        test_share: for ``by_cluster``, the share of proteins drawn for test (0.2); what is moved makes it smaller.
+        seed: of that draw (0).
         min_identity: from this identity on (0-1) two proteins are relatives,
         coverage: if their alignment covers this share (0-1) of one of them.
         progress: told of each stage as it begins.
@@ -122,7 +124,8 @@ def split(
             table = ProteinTable.load(corpus)
         limits = {"min_identity": min_identity, "coverage": coverage}
         if kind == "by_cluster":
-            sides = by_cluster(table, work, share=test_share, seed=seed, on_hit=on_hit, **limits)
+            share, which = inputs["test_share"], inputs["seed"]
+            sides = by_cluster(table, work, share=share, seed=which, on_hit=on_hit, **limits)
         elif kind == "by_member":
             sides = from_file(table, work, Path(str(assignment)))
         else:
@@ -135,28 +138,36 @@ def split(
 
 
 def _kind_arguments(
-    kind: str, assignment: str | None, after: str | None, dates: str | None, on_hit: str, test_share: float, seed: int
+    kind: str,
+    assignment: str | None,
+    after: str | None,
+    dates: str | None,
+    on_hit: str,
+    test_share: float | None,
+    seed: int | None,
 ) -> dict[str, Any]:
     """What decides a split of this kind, files by their checksum; other kinds' arguments are refused."""
     wanted = {"by_cluster": (), "by_member": ("assignment",), "temporal": ("after",)}
-    given = {"assignment": assignment, "after": after, "dates": dates}
+    taken = {"by_cluster": ("test_share", "seed"), "by_member": ("assignment",), "temporal": ("after", "dates")}
+    values = {"assignment": assignment, "after": after, "dates": dates, "test_share": test_share, "seed": seed}
+    given = {name: value for name, value in values.items() if value is not None}
     if kind not in wanted or on_hit not in ("move", "drop"):
         problem = f"kind {kind!r} with on_hit {on_hit!r}; kinds are {', '.join(wanted)}, on_hit is move or drop"
         raise ConfigError("data split", "kind", problem)
-    missing = [name for name in wanted[kind] if given[name] is None]
-    extra = [name for name, value in given.items() if value and name not in wanted[kind]]
-    extra = [name for name in extra if (kind, name) != ("temporal", "dates")]
+    missing = [name for name in wanted[kind] if name not in given]
+    extra = [name for name in given if name not in taken[kind]]
     if missing or extra or (kind == "by_member" and on_hit != "move"):
         rules = (
             "by_member needs an assignment, temporal the day `after` which entries are test and takes `dates`, "
-            "by_cluster takes neither; by_member moves and drops nothing"
+            "by_cluster takes none of these, and alone a test_share and a seed; by_member moves and drops nothing"
         )
-        found = ", ".join(f"{name} {value!r}" for name, value in given.items() if value) or "nothing else"
+        found = ", ".join(f"{name} {value!r}" for name, value in given.items()) or "nothing else"
         raise ConfigError("data split", (missing + extra + ["on_hit"])[0], f"{kind} with {found}: {rules}")
     if kind == "by_member":
         return {"assignment": _file_checksum(str(assignment), "the assignment of proteins to splits")}
     if kind == "by_cluster":
-        return {"test_share": test_share, "seed": seed, "on_hit": on_hit}
+        share = TEST_SHARE if test_share is None else test_share
+        return {"test_share": share, "seed": seed or 0, "on_hit": on_hit}
     if parse_date(str(after)) is None:
         raise ConfigError("data split", "after", f"{after!r} is no day; write it as in 2024-01-31")
     source = _file_checksum(dates, "the dates of entries") if dates else "provenance"

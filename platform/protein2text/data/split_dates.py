@@ -1,6 +1,5 @@
 """The third way to choose what is kept for testing: by the date on which an entry was created."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from protein2text.data.grouping import connected
 from protein2text.data.protein_table import ProteinTable
 from protein2text.data.records import stream_records
 from protein2text.data.split_folder import DROPPED
-from protein2text.data.split_sides import Sides, labels, searched
+from protein2text.data.split_sides import Sides, labels, searched, table_lines
 from protein2text.data.split_work import SplitWork
 from protein2text.errors import ConfigError
 
@@ -63,7 +62,7 @@ def temporal(
         "num_related": len(known),
         "num_moved": len(known) if on_hit == "move" else 0,
         "num_dropped": len(known) if on_hit == "drop" else 0,
-        "dates": {
+        "days": {
             name: _range(dates[accession] for accession in side if side[accession] == name)
             for name in ("train", "test")
         },
@@ -76,19 +75,17 @@ def dates_in_table(path: Path) -> Dates:
     """Read ``accession<TAB>date``; the header line is optional.
 
     Raises:
-        ConfigError: a line that is not an accession and a date as in 2024-01-31, or an accession with two dates.
+        ConfigError: a line that is not an accession and a date as in 2024-01-31, an accession with two dates, or no
+            UTF-8.
     """
     dates: dict[str, date] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.reader(file, delimiter="\t"), start=1):
-            if not cells or (number == 1 and cells[0] == "accession"):
-                continue
-            day = parse_date(cells[1]) if len(cells) == 2 else None
-            if day is None:
-                raise ConfigError(str(path), f"line {number}", f"{cells} is not: accession, date as in 2024-01-31")
-            if dates.setdefault(cells[0], day) != day:
-                problem = f"{cells[0]} has {day} here and {dates[cells[0]]} above"
-                raise ConfigError(str(path), f"line {number}", problem)
+    for number, cells in table_lines(path):
+        day = parse_date(cells[1]) if len(cells) == 2 else None
+        if day is None:
+            raise ConfigError(str(path), f"line {number}", f"{cells} is not: accession, date as in 2024-01-31")
+        if dates.setdefault(cells[0], day) != day:
+            problem = f"{cells[0]} has {day} here and {dates[cells[0]]} above"
+            raise ConfigError(str(path), f"line {number}", problem)
     return dates
 
 

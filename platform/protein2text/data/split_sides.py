@@ -115,18 +115,32 @@ def _read_assignment(path: Path) -> dict[str, tuple[str, str]]:
     """Accession to (split, group).
 
     Raises:
-        ConfigError: a line that is not accession, split, group, or an accession in two splits.
+        ConfigError: a line that is not accession, split, group, an accession in two splits, or no UTF-8.
     """
     given: dict[str, tuple[str, str]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.reader(file, delimiter="\t"), start=1):
-            if not cells or (number == 1 and cells[0] == "accession"):
-                continue
-            if len(cells) != 3 or cells[1] not in SPLITS:
-                wanted = f"accession, one of {', '.join(SPLITS)}, group, with tabs between"
-                raise ConfigError(str(path), f"line {number}", f"{cells} is not: {wanted}")
-            accession, side, group = cells
-            if given.setdefault(accession, (side, group)) != (side, group):
-                problem = f"{accession} is {side} here and {given[accession][0]} above"
-                raise ConfigError(str(path), f"line {number}", problem)
+    for number, cells in table_lines(path):
+        if len(cells) != 3 or cells[1] not in SPLITS:
+            wanted = f"accession, one of {', '.join(SPLITS)}, group, with tabs between"
+            raise ConfigError(str(path), f"line {number}", f"{cells} is not: {wanted}")
+        accession, side, group = cells
+        if given.setdefault(accession, (side, group)) != (side, group):
+            problem = f"{accession} is {side} here and {given[accession][0]} above"
+            raise ConfigError(str(path), f"line {number}", problem)
     return given
+
+
+def table_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line of a table of accessions, without its header and empty lines.
+
+    Raises:
+        ConfigError: a line that is not UTF-8.
+    """
+    number = 0
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for number, cells in enumerate(csv.reader(file, delimiter="\t"), start=1):
+                if cells and (number > 1 or cells[0] != "accession"):
+                    yield number, cells
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 ({error.reason}); save the table as UTF-8 text with tabs"
+        raise ConfigError(str(path), f"after line {number}", problem) from None

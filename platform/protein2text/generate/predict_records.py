@@ -115,6 +115,8 @@ def _parse(entry: Entry, number: int, reading: Reading) -> Question:
 
 def _fields(entry: Entry) -> dict[str, Any]:
     remedy = "Write it as one JSON object in UTF-8."
+    if entry.raw.lstrip().startswith(">"):
+        remedy = "FASTA is what `protein2text ask FILE --question TEXT` takes, many proteins at once."
     if entry.problem is not None or "\ufffd" in entry.raw:
         value = entry.problem or "bytes that are not UTF-8, or U+FFFD in their place"
         raise UnusableRecord("unreadable", entry.place, "text", value, "a record is a JSON object", remedy)

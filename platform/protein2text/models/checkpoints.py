@@ -55,7 +55,10 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
         files = {name: (entry["sha256"], entry["bytes"]) for name, entry in manifest["files"].items()}
         version = manifest["version"]
     except FileNotFoundError:
-        raise CorruptCheckpoint(str(folder), MANIFEST, "missing, so the folder was never finished", remedy) from None
+        problem = "missing, so the folder was never finished"
+        if inside := [str(path.parent) for at in ("", "*/") for path in sorted(folder.glob(f"{at}model/{MANIFEST}"))]:
+            problem, remedy = "missing: it is a run's folder, no model's", f"Name {' or '.join(inside)}."
+        raise CorruptCheckpoint(str(folder), MANIFEST, problem, remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpoint(str(folder), MANIFEST, f"cannot be read ({error})", remedy) from None
     if version != MANIFEST_VERSION:

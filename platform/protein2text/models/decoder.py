@@ -57,17 +57,9 @@ class Decoder(nn.Module):
             ConfigError: a target that the decoder does not have; peft would pass over it in silence.
         """
         if not self.has_lora:
-            self._check_lora_targets()
+            check_lora_targets(self.config.lora, self.language_model)
             inject_adapter_in_model(peft_config(self.config.lora), self.language_model)
             self.has_lora = True
-
-    def _check_lora_targets(self) -> None:
-        linear = [name for name, part in self.language_model.named_modules() if isinstance(part, nn.Linear)]
-        for target in self.config.lora.target_modules:
-            if not any(f".{name}".endswith(f".{target}") for name in linear):
-                present = ", ".join(sorted({name.split(".")[-1] for name in linear}))
-                message = f"{target!r} is no linear layer of this decoder; it has {present}"
-                raise ConfigError("model", "decoder.lora.target_modules", message)
 
     def lora_state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = get_peft_model_state_dict(self.language_model) if self.has_lora else {}
@@ -147,6 +139,20 @@ def _packed(inputs_TD: Tensor, text: TextBatch) -> dict[str, Any]:
         "inputs_embeds": inputs_TD[None], "position_ids": text.positions_T[None], "use_cache": False,
         "attention_mask": no_mask, "packed_cu_seqlens": text.cu_seqlens_N1, "packed_lengths": text.lengths,
     }  # fmt: skip
+
+
+def check_lora_targets(config: LoraConfig, language_model: nn.Module) -> None:
+    """Refuse adapters beside layers that a decoder does not have.
+
+    Raises:
+        ConfigError: naming the target and the layers there are.
+    """
+    linear = [name for name, part in language_model.named_modules() if isinstance(part, nn.Linear)]
+    for target in config.target_modules:
+        if not any(f".{name}".endswith(f".{target}") for name in linear):
+            present = ", ".join(sorted({name.split(".")[-1] for name in linear}))
+            message = f"{target!r} is no linear layer of this decoder; it has {present}"
+            raise ConfigError("model", "decoder.lora.target_modules", message)
 
 
 def peft_config(config: LoraConfig) -> PeftLoraConfig:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from protein2text.errors import ConfigError
 from protein2text.models.encoders import layer_of, licence_of
@@ -79,10 +80,22 @@ def _sizes(bridge: BridgeConfig) -> str:
     return f", {bridge.num_latents} latents, {bridge.depth} layers of {heads}"
 
 
+def _trained_on(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    listed = [
+        f"- {source['name']}, release {source['release'] or NOT_STATED}: {source['records']:,} records"
+        for source in sources
+    ]
+    return ["", "## What its corpora were made of", "", *listed] if listed else []
+
+
 def write_card(
-    folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str], leaks: Sequence[str] = ()
-) -> str:
+    folder: Path, name: str, config: ModelConfig, licences: Licences, *, dropped: list[str], leaks: Sequence[str] = (),
+    sources: Sequence[Mapping[str, Any]] = (),
+) -> str:  # fmt: skip
     """Write the card; a model with Llama inside gets a name that begins with it, one with leaks says so.
+
+    Args:
+        sources: name, release and number of records of what it was trained on, where that is known.
 
     Returns:
         The model's name.
@@ -105,6 +118,7 @@ def write_card(
         f"{config.decoder.lora.alpha}, unmerged",
         f"- origin: {config.origin}", "", "`bases.json` holds the SHA-256 of every file of encoder and decoder; they "
         "are checked when the model is loaded.",
+        *_trained_on(sources),
         "", "## Terms", "", f"Commercial use: {verdict}, because {because}.", "", "| part | what | licence |",
         "|---|---|---|",
         *(f"| {part.part.replace('_', ' ')} | {part.name} | {part.licence} |" for part in licences.parts),

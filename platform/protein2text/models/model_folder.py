@@ -47,7 +47,10 @@ def write_model(model: "ProteinToText", folder: Path, run: dict[str, Any] | None
         config, *paths, published=config.origin == "published", stated=about.get("licences", {}),
         corpus=about.get("corpus_licences"),
     )  # fmt: skip
-    write_card(folder, "protein2text", config, licences, dropped=[], leaks=about.get("leaks", []))
+    write_card(
+        folder, "protein2text", config, licences, dropped=[], leaks=about.get("leaks", []),
+        sources=about.get("corpus_sources", []),
+    )  # fmt: skip
     write_folder(folder, model.config, model.bridge_state(), model.decoder.lora_state(), run=run)
 
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from protein2text.data.leak_guard import trained_records
-from protein2text.data.records import corpus_licences
+from protein2text.data.records import corpus_licences, corpus_sources
 from protein2text.data.split_folder import load_split
 from protein2text.data.trained_on import write_trained_on
 from protein2text.models.checkpoints import MANIFEST
@@ -296,6 +296,7 @@ def _save_model(task: StageTask) -> None:
     about = {
         "run": task.config.name, "stage": task.stage, "steps": trainer["step"], "settings": task.settings,
         "licences": data.licences, "corpus_licences": corpus_licences(data.corpus),
+        "corpus_sources": corpus_sources(data.corpus),
         "leaks": list(dict.fromkeys([*earlier, *task.leaks])), "start": task.start_version,
     }  # fmt: skip
     records = trained_records(data.corpus, load_split(data.split) if data.split else None)

@@ -22,7 +22,7 @@ from transformers import (
 from protein2text.errors import MissingWeights
 from protein2text.models.attention import PACKED
 from protein2text.models.bridge import Bridge
-from protein2text.models.decoder import peft_config
+from protein2text.models.decoder import check_lora_targets, peft_config
 from protein2text.models.encoder import Encoder, EncoderShape
 from protein2text.models.encoders import build_encoder, layer_of, size_of
 from protein2text.models.model_config import DecoderConfig, EncoderConfig, ModelConfig
@@ -85,7 +85,7 @@ def skeleton(config: ModelConfig, stage: Stage, *, num_layers: int | None = None
 
     Raises:
         MissingWeights: a base whose sizes cannot be found, or of an architecture that is not its part's.
-        ConfigError: a layer that the encoder does not have.
+        ConfigError: a layer that the encoder does not have, or an adapter's target that the decoder does not have.
     """
     encoder = _encoder(config.encoder)
     shape = _decoder_shape(config.decoder)
@@ -101,6 +101,7 @@ def skeleton(config: ModelConfig, stage: Stage, *, num_layers: int | None = None
         encoder.requires_grad_(False)
         language_model.requires_grad_(False)
         if stage == "instruction":
+            check_lora_targets(config.decoder.lora, language_model)
             inject_adapter_in_model(peft_config(config.decoder.lora), language_model)
             for name, parameter in language_model.named_parameters():
                 if "lora_" in name:

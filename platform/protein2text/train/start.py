@@ -23,8 +23,8 @@ START, START_MODEL = "start.json", "start"
 class Start:
     """Where a stage begins; recorded when it is first resolved, because an alias may move while the run lasts."""
 
-    asked: str
-    """As the run file says."""
+    asked: str | None
+    """As the run file says; None for the run's own alignment, which may be moved with its run."""
     folder: str
     manifest_sha256: str
     version: str | None = None
@@ -43,13 +43,14 @@ def resolve_start(config: RunConfig, stage: Stage) -> Start | None:
     if stage == "alignment":
         return None
     record = config.folder / stage / START
-    asked = config.instruction.start or str(config.folder / "alignment" / "model")
+    asked, own = config.instruction.start, config.folder / "alignment" / "model"
     if record.is_file():
-        start = _recorded(record)
+        start = _recorded(record, own)
         if start.asked != asked:
-            raise ResumeMismatch(f"{config.name}/{stage}", f"{stage}.start", start.asked, asked)
+            saved, current = (each or "this run's own alignment" for each in (start.asked, asked))
+            raise ResumeMismatch(f"{config.name}/{stage}", f"{stage}.start", saved, current)
     else:
-        start = _resolve(config, asked)
+        start = _resolve(config, asked, own)
     folder = Path(start.folder)
     if not folder.is_dir():
         remedy = "Run the alignment stage first, or name another in instruction.start."
@@ -100,7 +101,7 @@ def keep_start(config: RunConfig, stage: Stage, start: Start | None) -> Path | N
     return Path(start.folder)
 
 
-def _recorded(record: Path) -> Start:
+def _recorded(record: Path, own: Path) -> Start:
     """What was begun with. Where that lies is not taken from the file, which could name another run's model."""
     remedy = "Remove it: the start is looked up again, and must be the one that settings.json names."
     values = read_values(record, remedy)
@@ -108,13 +109,13 @@ def _recorded(record: Path) -> Start:
         start = Start(**values)
     except TypeError as error:
         raise CorruptCheckpoint(str(record.parent), record.name, f"cannot be read ({error})", remedy) from None
-    return replace(start, folder=str(record.parent / START_MODEL) if start.version else start.asked)
+    return replace(start, folder=str(record.parent / START_MODEL if start.version else start.asked or own))
 
 
-def _resolve(config: RunConfig, asked: str) -> Start:
-    if not asked.startswith("models:"):
-        manifest = Path(asked) / MANIFEST
-        return Start(asked, asked, sha256_of(manifest) if manifest.is_file() else "")
+def _resolve(config: RunConfig, asked: str | None, own: Path) -> Start:
+    if asked is None or not asked.startswith("models:"):
+        folder = Path(asked) if asked else own
+        return Start(asked, str(folder), sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "")
     from protein2text import registry
 
     found = registry.resolve(asked, config.tracking.uri)

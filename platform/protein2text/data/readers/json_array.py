@@ -116,6 +116,7 @@ def _beyond(texts: Iterator[str], line: int) -> Iterator[Piece]:
                 more[end : end + SHOWN].encode(),
                 "",
                 "text after the end of the list is not read. Put it into the list.",
+                CUT_SHORT,
             )
             return
 

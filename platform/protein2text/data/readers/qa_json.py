@@ -28,8 +28,10 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
     accessions, sequences = (_listed(entry.get(key), key, place) for key in ("id", "amino_seq"))
     made_id = f"{'+'.join(accessions)}:{place.place}"
     record_id = _text(entry.get("long_format_id") or made_id, "long_format_id", place)
-    kind, facts = entry.get("question_kind"), entry.get("facts")
-    kind = None if kind is None else _text(kind, "question_kind", place)
+    kind, licence = (
+        None if entry.get(key) is None else _text(entry[key], key, place) for key in ("question_kind", "licence")
+    )
+    facts = entry.get("facts")
     facts = None if facts is None else _listed(facts, "facts", place)
     if len(accessions) != len(sequences) or len(sequences) not in (1, 2):
         raise UnusableRecord(
@@ -64,7 +66,7 @@ def parse(entry: dict[str, Any], place: Place) -> Record:
         "name": entry.get("protein"),
         "pmc": entry.get("pmc_id"),
         "category": entry.get("category"),
-        "licence": entry.get("licence"),
+        "licence": licence,
         "mended": mended or None,
     }
     record = partial(
