@@ -118,7 +118,7 @@ def _is_file(text: str) -> bool:
 
 
 def _is_folder(text: str) -> bool:
-    return not _ACCESSION.fullmatch(text) and len(text) < 256 and Path(text).is_dir()
+    return bool(text) and len(text) < 256 and not _ACCESSION.fullmatch(text) and Path(text).is_dir()
 
 
 def _given(asked: Sequence[tuple[str, "list[Protein] | None"]], held: str = "") -> "list[Protein]":

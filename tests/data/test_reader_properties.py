@@ -178,7 +178,7 @@ def test_a_frame_that_breaks_off_in_an_entry_is_no_frame() -> None:
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 99])
 def test_text_after_a_list_is_told_though_its_last_letter_is_cut(ending: bytes, chunk_bytes: int) -> None:
     rows = outcomes("json", json.dumps({"results": [REST]}).encode().removesuffix(b"]}") + ending, chunk_bytes)
-    assert [row["reason"] for row in rows] == [None, "unreadable"]
+    assert [row["reason"] for row in rows] == [None, "cut_short"]
 
 
 @pytest.mark.parametrize("name", ["fasta", "uniprot-flat", "uniprot-tsv", "uniprot-xml"])
