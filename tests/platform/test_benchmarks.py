@@ -67,10 +67,20 @@ def test_only_green_operations_are_timed(runner: ModuleType, tmp_path: Path, bod
 
 def test_every_case_has_tests_and_a_row_with_all_columns(runner: ModuleType) -> None:
     assert all(case.tests.is_file() for case in runner.CASES)
-    row = runner.measure(runner.cross_attention([3, 5], latents=2, heads=1, channels=4), torch.device("cpu"), repeats=4)
-    assert tuple(row) == runner.COLUMNS
-    assert 0 < row["p20_ms"] <= row["p50_ms"] <= row["p80_ms"]
-    assert row["shape"] == "B=2 S=8 K=2 H=1 C=4"
+    small = BridgeConfig(num_latents=2, depth=1, num_heads=1, head_dim=4)
+    providers = (runner.OURS, runner.LOOP, runner.PADDED_LOOP)
+    cases = [
+        runner.cross_attention([3, 5], latents=2, heads=1, channels=4),
+        *(runner.resampler([5, 3], small, 8, provider) for provider in providers),
+    ]
+    rows = runner.measure(cases, torch.device("cpu"), repeats=4)
+    assert all(tuple(row) == runner.COLUMNS for row in rows)
+    assert all(0 < row["p20_ms"] <= row["p50_ms"] <= row["p80_ms"] for row in rows)
+    assert rows[0]["shape"] == "B=2 S=8 K=2 H=1 C=4"
+    assert [row["provider"] for row in rows] == ["naive", *providers]
+    lengths = runner.reviewed_lengths(9)
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[4] == 294
 
 
 def test_the_references_way_and_batches_write_the_same_answers(prediction: ModuleType, tmp_path: Path) -> None:
