@@ -15,6 +15,8 @@ import pytest
 import torch
 from Bio import SwissProt
 
+from protein2text.models.model_config import BridgeConfig
+
 
 def script(repository: Path, name: str) -> Iterator[ModuleType]:
     spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", repository / "benchmarks" / f"{name}.py")
