@@ -99,6 +99,22 @@ def test_a_file_on_the_web_is_read_like_a_local_one(website: str, tmp_path: Path
         expand([f"{website}/none.fasta"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"licence": ["CC BY 4.0"]}', r"licence: \['CC BY 4\.0'\] is no text"),
+        ('{"release": 2026}', "release: 2026 is no text"),
+        ("[1]", "origin: is a list, no object"),
+        ("{broken", "origin: is no JSON"),
+        ("\xff", "origin: is no JSON"),
+    ],
+)
+def test_what_is_no_origin_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.tsv.origin.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=rf"a\.tsv\.origin\.json: {said}"):
+        origin(str(tmp_path / "a.tsv"))
+
+
 def test_a_store_that_does_not_answer_is_named(website: str) -> None:
     for read in (lambda url: list(read_chunks(url)), lambda url: expand([url])):
         with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/.*Check the address, the network"):

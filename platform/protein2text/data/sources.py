@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, ServiceError
+from protein2text.errors import ConfigError, MissingFile, ProteinToTextError, ServiceError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -137,13 +137,30 @@ def sha256(path: str) -> str:
 
 
 def origin(path: str) -> dict[str, Any]:
-    """Release, query and licence of a downloaded table, from the file beside it; empty for other files."""
+    """Release, query and licence of a downloaded table, from the file beside it; empty for other files.
+
+    Raises:
+        ConfigError: that file is no JSON object, or its release or licence no text.
+    """
     beside = path + ORIGIN_SUFFIX
     if is_remote(path):
         with _reaching(path):
             store, name = store_of(beside)
-            return dict(json.loads(store.cat_file(name))) if store.exists(name) else {}
-    return dict(json.loads(Path(beside).read_text(encoding="utf-8"))) if Path(beside).is_file() else {}
+            written = store.cat_file(name) if store.exists(name) else None
+    else:
+        written = Path(beside).read_bytes() if Path(beside).is_file() else None
+    if written is None:
+        return {}
+    try:
+        stated = json.loads(written)
+    except ValueError as error:
+        raise ConfigError(beside, "origin", f"is no JSON ({error}); correct it, or remove it") from None
+    if not isinstance(stated, dict):
+        raise ConfigError(beside, "origin", f"is a {type(stated).__name__}, no object; correct it, or remove it")
+    for key in ("release", "licence"):
+        if not isinstance(stated.get(key), str | None):
+            raise ConfigError(beside, key, f"{shortened(repr(stated[key]))} is no text; write one, or leave it out")
+    return stated
 
 
 def read_chunks(path: str) -> Iterator[bytes]:
