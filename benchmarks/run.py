@@ -177,17 +177,17 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     chosen = [case for case in CASES if arguments.only in (None, case.op)]
-    red = 0
+    status = 0
     for op in dict.fromkeys(case.op for case in chosen):
         cases = [case for case in chosen if case.op == op]
         if not passes(cases[0].tests):
             sys.stderr.write(f"{op}: its tests fail, so it is not timed: {cases[0].tests}\n")
-            red += 1
+            status = 1
             continue
         for row in measure(cases, torch.device(arguments.device), arguments.repeats):
             append(op, row)
             sys.stdout.write(f"{op} {row['shape']} {row['provider']}: p50 {row['p50_ms']} ms\n")
-    return 1 if red else 0
+    return status
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """``protein2text ask``: a question about proteins, answered by an index of neighbours, a model folder or a service."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -99,26 +100,15 @@ def read_proteins_of(text: str, number: int) -> "list[Protein] | None":
 
     if text == "-":
         return parse_proteins(typer.get_text_stream("stdin").read(), record="standard input")
-    if _is_file(text):
+    if os.path.isfile(text):  # false, as isdir, for residues that are longer than a file's name may be
         return read_proteins(text)
-    if _is_folder(text):
+    if _ACCESSION.fullmatch(text):
+        return None
+    if os.path.isdir(text):
         raise ConfigError(text, "PROTEIN", "is a folder here; give a FASTA file, residues, or - for standard input")
     if "." in Path(text).name or "/" in text:
         raise MissingFile(text, "a protein", "Give a FASTA file, residues, or - for standard input.")
-    if _ACCESSION.fullmatch(text):
-        return None
     return parse_proteins(text, record=f"PROTEIN {number}")
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # residues are longer than a file's name may be
-        return False
-
-
-def _is_folder(text: str) -> bool:
-    return bool(text) and len(text) < 256 and not _ACCESSION.fullmatch(text) and Path(text).is_dir()
 
 
 def _given(asked: Sequence[tuple[str, "list[Protein] | None"]], held: str = "") -> "list[Protein]":

@@ -31,7 +31,7 @@ def resolve_model(config: ServiceConfig) -> ModelCard:
     folder, name, version, uri = locate(config.model, config.tracking_uri)
     if version is None:
         name = config.model_name or MODEL_NAME
-    weights, model = weights_sum(folder), _configuration(folder)
+    weights, model = weights_sum(folder), ModelConfig.stored_in(folder)
     trained = reading_of(model).training_residues
     longest = min(config.max_residues, trained) if model.long_proteins == "refuse" else config.max_residues
     return ModelCard(
@@ -94,11 +94,6 @@ def weights_sum(folder: Path) -> str:
     parts = {
         "tensors": {name: files[name]["sha256"] for name in files if "/" not in name and name.endswith(".safetensors")},
         "bases": {part: bases[part]["files"] for part in PARTS},
-        "config": _configuration(folder).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
+        "config": ModelConfig.stored_in(folder).model_dump(mode="json", exclude={"encoder": place, "decoder": place}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _configuration(folder: Path) -> ModelConfig:
-    path = folder / "config.json"
-    return ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))

@@ -124,8 +124,7 @@ def split(
             table = ProteinTable.load(corpus)
         limits = {"min_identity": min_identity, "coverage": coverage}
         if kind == "by_cluster":
-            share, which = inputs["test_share"], inputs["seed"]
-            sides = by_cluster(table, work, share=share, seed=which, on_hit=on_hit, **limits)
+            sides = by_cluster(table, work, share=inputs["test_share"], seed=inputs["seed"], on_hit=on_hit, **limits)
         elif kind == "by_member":
             sides = from_file(table, work, Path(str(assignment)))
         else:

@@ -54,8 +54,7 @@ class _Model:
 
     def refuse(self, requests: Sequence[Request]) -> None:
         """Nothing is cut: a protein that the model refuses for its length is named before the first answer."""
-        path = self._folder / "config.json"
-        reading = reading_of(ModelConfig.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path)))
+        reading = reading_of(ModelConfig.stored_in(self._folder))
         for request in requests:
             for accession, sequence in zip(request.accessions, request.sequences, strict=True):
                 reading.check(accession, len(sequence))

@@ -56,8 +56,9 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
         version = manifest["version"]
     except FileNotFoundError:
         problem = "missing, so the folder was never finished"
-        if inside := [str(path.parent) for at in ("", "*/") for path in sorted(folder.glob(f"{at}model/{MANIFEST}"))]:
-            problem, remedy = "missing: it is a run's folder, no model's", f"Name {' or '.join(inside)}."
+        if inside := sorted([*folder.glob(f"model/{MANIFEST}"), *folder.glob(f"*/model/{MANIFEST}")]):
+            models = " or ".join(str(path.parent) for path in inside)
+            problem, remedy = "missing: it is a run's folder, no model's", f"Name {models}."
         raise CorruptCheckpoint(str(folder), MANIFEST, problem, remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpoint(str(folder), MANIFEST, f"cannot be read ({error})", remedy) from None

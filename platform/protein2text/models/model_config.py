@@ -1,6 +1,8 @@
 """What a Protein2Text model is made of, as configuration."""
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -85,6 +87,12 @@ class ModelConfig(Config):
     """Trained by this program, or converted from a checkpoint of the published layout."""
     long_proteins: LongProteins = "auto"
     """How proteins above the encoder's training length (ESM-2: 1,022 residues) are read."""
+
+    @classmethod
+    def stored_in(cls, folder: Path) -> Self:
+        """What ``config.json`` of a model folder says; raises what ``parse`` raises."""
+        path = folder / "config.json"
+        return cls.parse(json.loads(path.read_text(encoding="utf-8")), path=str(path))
 
     @model_validator(mode="after")
     def _encoder_is_frozen_whole(self) -> Self:

@@ -108,7 +108,7 @@ def embed(folder: Path, config: ModelConfig) -> None:
 
 def read_config(folder: Path, overrides: dict[Part, str | None]) -> ModelConfig:
     """A folder's configuration with the sources of its bases that apply now: the caller's, embedded, or recorded."""
-    config = ModelConfig.parse(json.loads((folder / "config.json").read_text()), path=str(folder / "config.json"))
+    config = ModelConfig.stored_in(folder)
     for part in PARTS:
         embedded = folder / EMBEDDED / part
         source = overrides.get(part) or (str(_embedded_source(embedded)) if embedded.is_dir() else None)

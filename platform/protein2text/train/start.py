@@ -124,8 +124,7 @@ def _resolve(config: RunConfig, asked: str | None, own: Path) -> Start:
 
 def _check_shape(config: RunConfig, folder: Path) -> None:
     """Everything but where the bases lie, which is held against their sums when they are loaded."""
-    path = folder / "config.json"
-    theirs = dict(_leaves(ModelConfig.parse(json.loads(path.read_text()), path=str(path)).model_dump()))
+    theirs = dict(_leaves(ModelConfig.stored_in(folder).model_dump()))
     for key, value in _leaves(config.model.model_dump()):
         if not key.endswith((".source", ".revision")) and theirs.get(key) != value:
             message = f"{value!r}, but {folder}, which instruction tuning begins with, has {theirs.get(key)!r}"
