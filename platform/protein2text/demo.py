@@ -134,14 +134,8 @@ def _make_data(plan: DemoPlan, chain: _Chain) -> None:
         return asdict(summary)
 
     def split_proteins(row: StageDisplay, on_event: OnEvent) -> dict[str, Any]:
-        summary = split(
-            [corpus],
-            split_folder,
-            kind=plan.split_kind,
-            assignment=plan.assignment,
-            seed=plan.config.seed,
-            progress=on_event,
-        )
+        decides: dict[str, Any] = {"assignment": plan.assignment} if plan.assignment else {"seed": plan.config.seed}
+        summary = split([corpus], split_folder, kind=plan.split_kind, **decides, progress=on_event)
         nearest = "no relative" if summary.max_identity is None else f"at most {summary.max_identity:.0%} identity"
         row.note = f"{plan.split_kind}, claims {plan.claims}; {nearest} between test and the rest"
         return asdict(summary)

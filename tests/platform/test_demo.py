@@ -2,8 +2,10 @@
 
 import io
 import json
+import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from protein2text.cli_display import Display, OnEvent, StageDisplay
-from protein2text.demo import STEPS, Answered, DemoOutcome, _Chain
+from protein2text.data.split import load_split
+from protein2text.demo import STEPS, Answered, DemoOutcome, _Chain, _make_data
 from protein2text.demo_plans import INSULIN, INSULIN_SEQUENCE, Question, real_demo, sample_demo
 from protein2text.demo_report import print_report
 from protein2text.errors import MissingFile
@@ -143,6 +146,31 @@ def test_the_real_plan_splits_by_cluster_under_its_own_model_name(real_data: Pat
     assert plan.assignment is None
     assert plan.config.tracking.model_name != sample.config.tracking.model_name
     assert plan.config.model.encoder == sample.config.model.encoder
+
+
+@pytest.mark.parametrize("kind", ["by_member", "by_cluster"])
+def test_a_plan_of_either_kind_is_ingested_and_split(tmp_path: Path, kind: Any) -> None:
+    """As `run` does it, on twelve proteins that have nothing in common."""
+    rng = random.Random(3)
+    names = [f"P{number:05}" for number in range(12)]
+    rows = [f"{name}\t{''.join(rng.choices('ACDEFGHIKLMNPQRSTVWY', k=80))}\tFUNCTION: Binds {name}." for name in names]
+    table, sides = tmp_path / "proteins.tsv", tmp_path / "assignment.tsv"
+    table.write_text("\n".join(["Entry\tSequence\tFunction [CC]", *rows]) + "\n")
+    sides.write_text("".join(f"{name}\t{'train' if name < names[9] else 'test'}\t{name}\n" for name in names))
+    assignment = str(sides) if kind == "by_member" else None
+    plan = replace(
+        sample_demo(tmp_path / "runs"), sources=(str(table),), write_sources=None, split_kind=kind,
+        assignment=assignment,
+    )  # fmt: skip
+    plan.config.folder.mkdir(parents=True)
+    made = chain(plan.config.folder)
+    _make_data(plan, made)
+    found = made.done["split"]["result"]["proteins"]
+    assert made.done["ingest"]["result"]["records"] == sum(found.values()) == 12
+    assert found["test"] == (3 if kind == "by_member" else 2)
+    card = load_split(plan.config.data.split).card
+    assert card["kind"] == kind
+    assert card.get("seed") == (plan.config.seed if kind == "by_cluster" else None)
 
 
 def test_the_fingerprint_follows_the_sources(workdir: Path) -> None:
